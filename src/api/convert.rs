@@ -1,0 +1,248 @@
+//! Protobuf to domain and back.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::pb::v1;
+use crate::detect::Catalog;
+use crate::guard::{
+    Action, Check, CheckError, DetectorReport, DetectorState, Finding, Guard, OnError, Outcome,
+    Policy, Role, Segment, Selection, Verdict,
+};
+use crate::package::Task;
+use crate::text::Position;
+
+/// A request as the domain knows it. `id` is used where the request has none.
+pub fn check(
+    request: v1::CheckRequest,
+    tenant: Arc<str>,
+    deadline: Instant,
+    id: impl FnOnce() -> String,
+) -> Result<Check, CheckError> {
+    let selection = match (request.policy_id.is_empty(), request.detectors.is_empty()) {
+        (false, false) => {
+            return Err(CheckError::Invalid {
+                field: "detectors".into(),
+                problem: "given together with policy_id; give one of them".into(),
+            });
+        }
+        (_, true) => Selection::Policy(request.policy_id),
+        (true, false) => Selection::Detectors(request.detectors),
+    };
+    let segments = request
+        .segments
+        .into_iter()
+        .enumerate()
+        .map(|(i, segment)| {
+            Ok(Segment {
+                role: role(segment.role, i)?,
+                text: segment.text.into(),
+            })
+        })
+        .collect::<Result<_, CheckError>>()?;
+    Ok(Check {
+        id: if request.request_id.is_empty() {
+            id()
+        } else {
+            request.request_id
+        },
+        tenant,
+        segments,
+        selection,
+        deadline,
+    })
+}
+
+fn role(value: i32, segment: usize) -> Result<Role, CheckError> {
+    match v1::Role::try_from(value) {
+        Ok(v1::Role::System) => Ok(Role::System),
+        Ok(v1::Role::User) => Ok(Role::User),
+        Ok(v1::Role::Assistant) => Ok(Role::Assistant),
+        Ok(v1::Role::Tool) => Ok(Role::Tool),
+        Ok(v1::Role::Document) => Ok(Role::Document),
+        Ok(v1::Role::Unspecified) | Err(_) => Err(CheckError::Invalid {
+            field: format!("segments[{segment}].role"),
+            problem: format!(
+                "{value} is no role; one of ROLE_SYSTEM, ROLE_USER, ROLE_ASSISTANT, ROLE_TOOL, \
+                 ROLE_DOCUMENT is needed"
+            ),
+        }),
+    }
+}
+
+fn role_to_proto(role: Role) -> v1::Role {
+    match role {
+        Role::System => v1::Role::System,
+        Role::User => v1::Role::User,
+        Role::Assistant => v1::Role::Assistant,
+        Role::Tool => v1::Role::Tool,
+        Role::Document => v1::Role::Document,
+    }
+}
+
+/// A verdict as the API sends it.
+#[must_use]
+pub fn verdict(verdict: Verdict, utf16: bool) -> v1::CheckResponse {
+    let timings = verdict.timings;
+    v1::CheckResponse {
+        request_id: verdict.id,
+        policy_id: verdict.policy.to_string(),
+        policy_version: verdict.policy_version.to_string(),
+        outcome: match verdict.outcome {
+            Outcome::Complete => v1::Outcome::Complete,
+            Outcome::Partial => v1::Outcome::Partial,
+            Outcome::Failed => v1::Outcome::Failed,
+        }
+        .into(),
+        action: action(verdict.action).into(),
+        action_reason: verdict.reason.unwrap_or_default(),
+        findings: verdict
+            .findings
+            .into_iter()
+            .map(|f| finding(f, utf16))
+            .collect(),
+        detectors: verdict.detectors.into_iter().map(detector_result).collect(),
+        redacted: verdict
+            .redacted
+            .into_iter()
+            .map(|r| v1::RedactedSegment {
+                segment: r.segment as u32,
+                text: r.text,
+            })
+            .collect(),
+        timings: Some(v1::Timings {
+            tokenize: Some(duration(timings.tokenize)),
+            queue: Some(duration(timings.queue)),
+            engine: Some(duration(timings.engine)),
+            total: Some(duration(timings.total)),
+        }),
+    }
+}
+
+fn action(action: Action) -> v1::Action {
+    match action {
+        Action::Allow => v1::Action::Allow,
+        Action::Monitor => v1::Action::Monitor,
+        Action::Redact => v1::Action::Redact,
+        Action::Block => v1::Action::Block,
+    }
+}
+
+fn finding(finding: Finding, utf16: bool) -> v1::Finding {
+    v1::Finding {
+        segment: finding.segment as u32,
+        detector: finding.detector,
+        label: finding.label,
+        score: finding.score,
+        threshold: finding.threshold,
+        span: Some(span(finding.start, finding.end, utf16)),
+        action: action(finding.action).into(),
+    }
+}
+
+fn span(start: Position, end: Position, utf16: bool) -> v1::Span {
+    v1::Span {
+        start_byte: start.byte as u32,
+        end_byte: end.byte as u32,
+        start_char: start.char as u32,
+        end_char: end.char as u32,
+        start_utf16: utf16.then_some(start.utf16 as u32),
+        end_utf16: utf16.then_some(end.utf16 as u32),
+    }
+}
+
+fn detector_result(report: DetectorReport) -> v1::DetectorResult {
+    v1::DetectorResult {
+        detector: report.name,
+        state: match report.state {
+            DetectorState::Scored => v1::DetectorState::Scored,
+            DetectorState::Shed => v1::DetectorState::Shed,
+            DetectorState::Deadline => v1::DetectorState::Deadline,
+            DetectorState::Failed => v1::DetectorState::Failed,
+            DetectorState::Skipped => v1::DetectorState::Skipped,
+        }
+        .into(),
+        reason: report.reason.unwrap_or_default(),
+        package: report.package,
+        package_version: report.version,
+        device: report.device.to_string(),
+        windows_scanned: report.windows as u32,
+        coverage: report.coverage,
+    }
+}
+
+/// What a guard offers.
+#[must_use]
+pub fn offers(guard: &Guard) -> v1::ListDetectorsResponse {
+    let catalog = guard.catalog();
+    v1::ListDetectorsResponse {
+        detectors: detectors(catalog),
+        policies: guard.policies().values().map(policy).collect(),
+    }
+}
+
+fn detectors(catalog: &Catalog) -> Vec<v1::Detector> {
+    catalog
+        .detectors
+        .iter()
+        .map(|detector| {
+            let package = &catalog.packages[detector.package];
+            let head = catalog.head(detector);
+            v1::Detector {
+                name: detector.name.clone(),
+                kind: head.detector.clone(),
+                finds_spans: matches!(head.task, Task::Token(_)),
+                labels: head
+                    .finding_labels()
+                    .iter()
+                    .map(|name| v1::Label {
+                        name: name.clone(),
+                        threshold: head.thresholds.get(name).copied(),
+                    })
+                    .collect(),
+                package: package.name.clone(),
+                package_version: package.version.clone(),
+                device: catalog.device.to_string(),
+                window_tokens: package.windows.content() as u32,
+            }
+        })
+        .collect()
+}
+
+fn policy(policy: &Policy) -> v1::Policy {
+    v1::Policy {
+        id: policy.id.to_string(),
+        version: policy.version.to_string(),
+        fails_closed: policy.on_error == OnError::Closed,
+        rules: policy
+            .rules
+            .iter()
+            .map(|(detector, rule)| v1::PolicyRule {
+                detector: detector.clone(),
+                action: action(rule.action).into(),
+                roles: rule
+                    .roles
+                    .iter()
+                    .map(|&r| role_to_proto(r).into())
+                    .collect(),
+                thresholds: rule
+                    .thresholds
+                    .iter()
+                    .map(|(name, &threshold)| v1::Label {
+                        name: name.clone(),
+                        threshold: Some(threshold),
+                    })
+                    .collect(),
+            })
+            .collect(),
+    }
+}
+
+/// A duration as protobuf writes it.
+#[must_use]
+pub fn duration(duration: Duration) -> prost_types::Duration {
+    prost_types::Duration {
+        seconds: duration.as_secs().min(i64::MAX as u64) as i64,
+        nanos: duration.subsec_nanos() as i32,
+    }
+}

@@ -1,0 +1,302 @@
+//! `portcullis.v1.GuardService`.
+
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc::{self, Sender};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Extensions, Request, Response, Status, Streaming};
+
+use super::pb::v1::guard_service_server::GuardService;
+use super::pb::v1::{
+    CheckRequest, CheckResponse, CheckStreamRequest, CheckStreamResponse, ListDetectorsRequest,
+    ListDetectorsResponse, check_stream_response,
+};
+use super::status::ApiError;
+use super::{convert, deadline};
+use crate::guard::Guard;
+use crate::ops::auth::Tenant;
+
+/// How much a server takes on at once.
+#[derive(Debug, Clone)]
+pub struct ServiceLimits {
+    /// Requests in flight.
+    pub max_in_flight: usize,
+    /// Open streams.
+    pub max_streams: usize,
+    /// Requests in flight on one stream; more wait unread.
+    pub stream_in_flight: usize,
+    /// Time for a request that names none.
+    pub default_deadline: Duration,
+}
+
+/// The service. Not ready until [`GuardApi::serve`] was called.
+#[derive(Clone)]
+pub struct GuardApi(Arc<State>);
+
+struct State {
+    guard: OnceLock<Guard>,
+    limits: ServiceLimits,
+    in_flight: Arc<Semaphore>,
+    streams: Arc<Semaphore>,
+    draining: CancellationToken,
+}
+
+impl GuardApi {
+    /// A service that is still loading; `draining` ends its streams.
+    #[must_use]
+    pub fn new(limits: ServiceLimits, draining: CancellationToken) -> Self {
+        Self(Arc::new(State {
+            guard: OnceLock::new(),
+            in_flight: Arc::new(Semaphore::new(limits.max_in_flight)),
+            streams: Arc::new(Semaphore::new(limits.max_streams)),
+            limits,
+            draining,
+        }))
+    }
+
+    /// Starts answering with `guard`. Later calls change nothing.
+    pub fn serve(&self, guard: Guard) {
+        let _ = self.0.guard.set(guard);
+    }
+
+    /// The guard, once it serves.
+    #[must_use]
+    pub fn guard(&self) -> Option<&Guard> {
+        self.0.guard.get()
+    }
+}
+
+impl State {
+    fn ready(&self) -> Result<&Guard, ApiError> {
+        self.guard
+            .get()
+            .ok_or_else(|| ApiError::new(Code::Unavailable, "NOT_READY", "still loading"))
+    }
+
+    /// One check, from its message to the answer.
+    async fn check(
+        &self,
+        request: CheckRequest,
+        tenant: Arc<str>,
+        deadline: Instant,
+    ) -> Result<CheckResponse, ApiError> {
+        let guard = self.ready()?;
+        let utf16 = request.utf16_offsets;
+        let check = convert::check(request, tenant, deadline, fresh_id)?;
+        let verdict = guard.check(&check).await?;
+        tracing::debug!(
+            request = %check.id,
+            tenant = %check.tenant,
+            outcome = ?verdict.outcome,
+            action = ?verdict.action,
+            findings = verdict.findings.len(),
+            total_us = verdict.timings.total.as_micros() as u64,
+            "checked"
+        );
+        Ok(convert::verdict(verdict, utf16))
+    }
+
+    fn permit(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        let permit = self.in_flight.clone().try_acquire_owned();
+        permit.map_err(|_| ApiError::too_many("requests", self.limits.max_in_flight))
+    }
+
+    /// One request of a stream, errors included.
+    async fn answer(
+        &self,
+        message: CheckStreamRequest,
+        tenant: Arc<str>,
+        arrived: Instant,
+    ) -> CheckStreamResponse {
+        let id = message.id.clone();
+        let result = Timed::new("CheckStream").run(self.answer_inner(message, tenant, arrived));
+        let result = match result.await {
+            Ok(response) => check_stream_response::Result::Response(response),
+            Err(error) => check_stream_response::Result::Error(error.into_message()),
+        };
+        CheckStreamResponse {
+            id,
+            result: Some(result),
+        }
+    }
+
+    async fn answer_inner(
+        &self,
+        message: CheckStreamRequest,
+        tenant: Arc<str>,
+        arrived: Instant,
+    ) -> Result<CheckResponse, ApiError> {
+        const MAX_ID: usize = 128;
+        if message.id.len() > MAX_ID {
+            let problem = format!("has {} bytes; at most {MAX_ID}", message.id.len());
+            return Err(ApiError::invalid("id", problem));
+        }
+        let request = message
+            .request
+            .ok_or_else(|| ApiError::invalid("request", "is missing"))?;
+        let timeout = match message.timeout {
+            None => self.limits.default_deadline,
+            Some(timeout) => Duration::try_from(timeout)
+                .map_err(|_| ApiError::invalid("timeout", "is negative or out of range"))?,
+        };
+        let _permit = self.permit()?;
+        let deadline = arrived + timeout.min(LONGEST_STREAMED);
+        self.check(request, tenant, deadline).await
+    }
+}
+
+/// Longest timeout of a streamed request.
+const LONGEST_STREAMED: Duration = Duration::from_secs(600);
+
+fn tenant(extensions: &Extensions) -> Arc<str> {
+    extensions
+        .get::<Tenant>()
+        .map_or_else(|| Tenant::anonymous().0, |t| t.0.clone())
+}
+
+fn fresh_id() -> String {
+    format!("{:032x}", rand::random::<u128>())
+}
+
+#[tonic::async_trait]
+impl GuardService for GuardApi {
+    type CheckStreamStream = ReceiverStream<Result<CheckStreamResponse, Status>>;
+
+    async fn check(
+        &self,
+        request: Request<CheckRequest>,
+    ) -> Result<Response<CheckResponse>, Status> {
+        let arrived = Instant::now();
+        let work = async {
+            let _permit = self.0.permit()?;
+            let timeout = deadline::timeout(request.metadata())
+                .map_err(|problem| ApiError::invalid("grpc-timeout", problem))?
+                .unwrap_or(self.0.limits.default_deadline);
+            let tenant = tenant(request.extensions());
+            self.0
+                .check(request.into_inner(), tenant, arrived + timeout)
+                .await
+        };
+        let result = Timed::new("Check").run(work).await;
+        result.map(Response::new).map_err(ApiError::into_status)
+    }
+
+    async fn check_stream(
+        &self,
+        request: Request<Streaming<CheckStreamRequest>>,
+    ) -> Result<Response<Self::CheckStreamStream>, Status> {
+        let permit =
+            self.0.streams.clone().try_acquire_owned().map_err(|_| {
+                ApiError::too_many("streams", self.0.limits.max_streams).into_status()
+            })?;
+        let tenant = tenant(request.extensions());
+        let (answers, receiver) = mpsc::channel(self.0.limits.stream_in_flight);
+        let state = self.0.clone();
+        tokio::spawn(async move {
+            let _permit = permit;
+            answer_stream(&state, request.into_inner(), tenant, answers).await;
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn list_detectors(
+        &self,
+        _request: Request<ListDetectorsRequest>,
+    ) -> Result<Response<ListDetectorsResponse>, Status> {
+        let guard = self.0.ready().map_err(ApiError::into_status)?;
+        Ok(Response::new(convert::offers(guard)))
+    }
+}
+
+/// Reads requests while fewer than the limit are in flight, and answers each as it is done. Ends
+/// when the caller half-closes, breaks off, or the server drains; what was read is answered, unless
+/// the caller has gone, whose work is dropped.
+async fn answer_stream(
+    state: &Arc<State>,
+    mut requests: Streaming<CheckStreamRequest>,
+    tenant: Arc<str>,
+    answers: Sender<Result<CheckStreamResponse, Status>>,
+) {
+    let mut tasks = JoinSet::new();
+    let end = loop {
+        tokio::select! {
+            () = answers.closed() => return, // dropping the tasks withdraws their work
+            () = state.draining.cancelled() => {
+                let error = ApiError::new(Code::Unavailable, "NOT_READY", "the server is shutting down");
+                break Some(error.into_status());
+            }
+            message = requests.message(), if tasks.len() < state.limits.stream_in_flight => {
+                match message {
+                    Ok(Some(message)) => {
+                        let (state, tenant, answers) = (state.clone(), tenant.clone(), answers.clone());
+                        let arrived = Instant::now();
+                        tasks.spawn(async move {
+                            let answer = state.answer(message, tenant, arrived).await;
+                            let _ = answers.send(Ok(answer)).await;
+                        });
+                    }
+                    Ok(None) => break None,
+                    Err(status) => break Some(status),
+                }
+            }
+            Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
+        }
+    };
+    while !tasks.is_empty() {
+        tokio::select! {
+            () = answers.closed() => return,
+            _ = tasks.join_next() => {}
+        }
+    }
+    if let Some(status) = end {
+        let _ = answers.send(Err(status)).await;
+    }
+}
+
+/// Counts and times a request, whatever becomes of it.
+struct Timed {
+    method: &'static str,
+    start: Instant,
+    code: Option<Code>,
+}
+
+impl Timed {
+    fn new(method: &'static str) -> Self {
+        Self {
+            method,
+            start: Instant::now(),
+            code: None,
+        }
+    }
+
+    async fn run<T>(
+        mut self,
+        work: impl Future<Output = Result<T, ApiError>>,
+    ) -> Result<T, ApiError> {
+        let result = work.await;
+        self.code = Some(result.as_ref().map_or_else(|e| e.code, |_| Code::Ok));
+        if let Err(error) = &result {
+            let (method, code, reason) = (self.method, error.code, error.reason);
+            tracing::debug!(method, ?code, reason, "refused");
+        }
+        result
+    }
+}
+
+impl Drop for Timed {
+    fn drop(&mut self) {
+        // No code: the caller went away before there was an answer.
+        let code = self.code.unwrap_or(Code::Cancelled);
+        metrics::counter!(
+            "portcullis_requests_total",
+            "method" => self.method, "code" => format!("{code:?}")
+        )
+        .increment(1);
+        metrics::histogram!("portcullis_request_seconds", "method" => self.method)
+            .record(self.start.elapsed().as_secs_f64());
+    }
+}

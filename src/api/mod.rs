@@ -1,0 +1,29 @@
+//! What callers see. Protobuf and the domain meet in [`convert`] and nowhere else.
+
+mod codec;
+pub mod convert;
+mod deadline;
+mod guard_service;
+pub mod json;
+mod server;
+mod status;
+
+pub use guard_service::{GuardApi, ServiceLimits};
+pub use server::{ServeError, Server, ServerHandle};
+
+/// The generated types of `proto/`.
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    reason = "generated; documented in the proto files"
+)]
+pub mod pb {
+    /// `portcullis.v1`.
+    pub mod v1 {
+        tonic::include_proto!("portcullis.v1");
+    }
+
+    /// The compiled `proto/`, for reflection and proto3 JSON.
+    pub const DESCRIPTOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/portcullis.binpb"));
+}

@@ -1,0 +1,57 @@
+//! From a configuration to a guard that is ready to check.
+
+use std::collections::BTreeMap;
+
+use crate::config::{Config, ConfigError};
+use crate::detect::{Catalog, CatalogError};
+use crate::engine::{CpuEngine, Engine, EngineError};
+use crate::guard::{Guard, Policy, PolicyError};
+use crate::scheduler::Scheduler;
+use crate::text::{TokenizePool, TokenizePoolError};
+
+/// Why a guard could not be made.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "each wraps an error that says it all")]
+pub enum AssembleError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error(transparent)]
+    Tokenizers(#[from] TokenizePoolError),
+    #[error("cannot start the device thread: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// Loads packages and policies onto the CPU engine.
+pub fn assemble(config: &Config) -> Result<Guard, AssembleError> {
+    let engine = CpuEngine::new(config.engine.engine_threads())?;
+    assemble_on(config, Box::new(engine))
+}
+
+/// Loads packages and policies onto `engine`.
+pub fn assemble_on(config: &Config, mut engine: Box<dyn Engine>) -> Result<Guard, AssembleError> {
+    config.validate()?;
+    let (catalog, costs) = Catalog::load(&config.packages()?, engine.as_mut())?;
+    let policies = config
+        .policies
+        .iter()
+        .map(|(name, policy)| Ok((name.clone(), Policy::configured(name, policy, &catalog)?)))
+        .collect::<Result<BTreeMap<_, _>, PolicyError>>()?;
+    let tokenizers = TokenizePool::new(
+        config.engine.tokenizer_threads(),
+        config.engine.max_tokenizer_backlog_bytes,
+    )?;
+    let scheduler = Scheduler::start(engine, costs, (&config.scheduler).into())?;
+    Ok(Guard::new(
+        catalog,
+        policies,
+        tokenizers,
+        scheduler,
+        config.limits.clone(),
+    ))
+}

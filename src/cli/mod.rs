@@ -1,0 +1,84 @@
+//! The commands. Exit codes: 0 all is well (`check`: allowed), 1 `check` found something, 2 error.
+
+mod assemble;
+mod check;
+mod keys;
+mod models;
+mod render;
+mod serve;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use assemble::{AssembleError, assemble, assemble_on};
+
+/// Guards LLM traffic: finds prompt injection, toxicity and personal data in texts.
+#[derive(Debug, Parser)]
+#[command(name = "portcullis", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve verdicts over gRPC.
+    ///
+    /// Without any option it serves the bundled package on the CPU at 127.0.0.1:50051 and metrics at
+    /// 127.0.0.1:9464. Each option can be given as a PORTCULLIS_* variable or in the file of
+    /// --config; an option overrides its variable, which overrides the file.
+    Serve(serve::Args),
+    /// Check one text and print the verdict.
+    ///
+    /// Exits with 0 if the text is allowed, 1 if something was found, 2 on an error.
+    Check(check::Args),
+    /// Look at model packages.
+    Models(models::Args),
+    /// Make API keys.
+    Keys(keys::Args),
+}
+
+/// What a command ends with if all goes well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Done {
+    Fine,
+    Flagged,
+}
+
+/// An error as the user sees it: one line on standard error.
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Models(args) => models::run(&args),
+        Command::Keys(args) => keys::run(&args),
+    };
+    match done {
+        Ok(Done::Fine) => ExitCode::SUCCESS,
+        Ok(Done::Flagged) => ExitCode::from(1),
+        Err(error) => {
+            // A reader that has had enough (`portcullis ... | head`) is no error.
+            let closed_pipe = error
+                .downcast_ref::<io::Error>()
+                .is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe);
+            if closed_pipe {
+                return ExitCode::SUCCESS;
+            }
+            let _ = io::Write::write_fmt(&mut io::stderr(), format_args!("error: {error}\n"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// The runtime of a command that talks to the network.
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    Ok(builder.enable_all().build()?)
+}

@@ -1,0 +1,148 @@
+//! `portcullis serve`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Done, Result, assemble, runtime};
+use crate::api::{Server, ServerHandle};
+use crate::config::{Config, PackageConfig};
+use crate::ops::{logs, metrics};
+
+/// What `serve` can be told on the command line; all else is in the file.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Configuration file (TOML); docs/configuration.md lists its keys.
+    #[arg(long, value_name = "FILE", env = "PORTCULLIS_CONFIG")]
+    config: Option<PathBuf>,
+    /// gRPC address [default: 127.0.0.1:50051].
+    #[arg(long, value_name = "ADDR", env = "PORTCULLIS_LISTEN")]
+    listen: Option<SocketAddr>,
+    /// Prometheus address, or "off" [default: 127.0.0.1:9464].
+    #[arg(long, value_name = "ADDR", env = "PORTCULLIS_METRICS")]
+    metrics: Option<String>,
+    /// Model package to serve; may be repeated [default: the bundled one].
+    #[arg(
+        long = "package",
+        value_name = "DIR",
+        env = "PORTCULLIS_PACKAGES",
+        value_delimiter = ','
+    )]
+    packages: Vec<PathBuf>,
+    /// Threads of the CPU engine [default: one for each core].
+    #[arg(long, value_name = "N", env = "PORTCULLIS_THREADS")]
+    threads: Option<usize>,
+    /// Certificate chain (PEM): serve TLS.
+    #[arg(long, value_name = "FILE", env = "PORTCULLIS_TLS_CERT")]
+    tls_cert: Option<PathBuf>,
+    /// Private key of the certificate (PEM).
+    #[arg(long, value_name = "FILE", env = "PORTCULLIS_TLS_KEY")]
+    tls_key: Option<PathBuf>,
+    /// Authorities (PEM) whose client certificates are asked for.
+    #[arg(long, value_name = "FILE", env = "PORTCULLIS_TLS_CLIENT_CA")]
+    tls_client_ca: Option<PathBuf>,
+    /// File of API-key hashes; make keys with `portcullis keys new`.
+    #[arg(long, value_name = "FILE", env = "PORTCULLIS_API_KEYS")]
+    api_keys: Option<PathBuf>,
+    /// Serve other machines without TLS or without credentials. Anybody who reaches the port can
+    /// then use the server, and read what others send.
+    #[arg(long, env = "PORTCULLIS_INSECURE")]
+    insecure: bool,
+    /// Log lines for people or machines [default: text].
+    #[arg(long, value_enum, env = "PORTCULLIS_LOG_FORMAT")]
+    log_format: Option<logs::LogFormat>,
+    /// Log level, or a list of target=level [default: info].
+    #[arg(long, value_name = "FILTER", env = "PORTCULLIS_LOG")]
+    log: Option<String>,
+}
+
+impl Args {
+    /// The file's configuration with these options over it.
+    fn config(&self) -> Result<Config> {
+        let mut config = match &self.config {
+            Some(file) => Config::read(file)?,
+            None => Config::default(),
+        };
+        let server = &mut config.server;
+        if let Some(listen) = self.listen {
+            server.listen = listen;
+        }
+        match self.metrics.as_deref() {
+            None => {}
+            Some("off") => server.metrics = None,
+            Some(address) => {
+                let parsed = address.parse();
+                server.metrics =
+                    Some(parsed.map_err(|e| format!("--metrics {address:?}: {e}; or \"off\""))?);
+            }
+        }
+        for (to, from) in [
+            (&mut server.tls_cert, &self.tls_cert),
+            (&mut server.tls_key, &self.tls_key),
+            (&mut server.tls_client_ca, &self.tls_client_ca),
+            (&mut server.api_keys, &self.api_keys),
+        ] {
+            if from.is_some() {
+                to.clone_from(from);
+            }
+        }
+        server.insecure |= self.insecure;
+        if !self.packages.is_empty() {
+            let package = |path: &PathBuf| PackageConfig {
+                path: path.clone(),
+                detectors: Default::default(),
+            };
+            config.packages = self.packages.iter().map(package).collect();
+        }
+        if let Some(threads) = self.threads {
+            config.engine.threads = threads;
+        }
+        if let Some(format) = self.log_format {
+            config.log.format = format;
+        }
+        if let Some(filter) = &self.log {
+            config.log.filter.clone_from(filter);
+        }
+        Ok(config)
+    }
+}
+
+pub(super) fn run(args: &Args) -> Result<Done> {
+    let config = args.config()?;
+    config.validate()?;
+    logs::start(config.log.format, &config.log.filter)?;
+    runtime()?.block_on(serve(config))
+}
+
+async fn serve(config: Config) -> Result<Done> {
+    if let Some(address) = config.server.metrics {
+        metrics::start(Some(address))?;
+        tracing::info!(url = %format!("http://{address}/metrics"), "metrics");
+    }
+    let server = Server::bind(config.server.clone())?;
+    tracing::info!(
+        address = %server.address(),
+        tls = config.server.tls_cert.is_some(),
+        "listening; loading packages"
+    );
+    if config.server.insecure && !server.address().ip().is_loopback() {
+        tracing::warn!(
+            "--insecure: anybody who reaches {} can use this server",
+            server.address()
+        );
+    }
+    let handle = ServerHandle::default();
+    let stop = handle.clone();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        stop.shut_down();
+    });
+    server.run(handle, move || assemble(&config)).await?;
+    Ok(Done::Fine)
+}

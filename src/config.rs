@@ -1,0 +1,374 @@
+//! One typed configuration: a TOML file, overridden by flags and `PORTCULLIS_*` variables. Every
+//! default runs. `docs/configuration.md` describes each key; a test holds the two together.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::guard::{Limits, PolicyConfig};
+use crate::ops::logs::LogFormat;
+use crate::scheduler::SchedulerConfig;
+
+/// The whole configuration.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Addresses, limits and deadlines of the server.
+    pub server: ServerConfig,
+    /// Sizes of requests.
+    pub limits: Limits,
+    /// The device and its threads.
+    pub engine: EngineConfig,
+    /// Queue and batches.
+    pub scheduler: SchedulerTable,
+    /// Logs.
+    pub log: LogConfig,
+    /// Model packages; the bundled one where none is listed.
+    pub packages: Vec<PackageConfig>,
+    /// Policies, by name.
+    pub policies: BTreeMap<String, PolicyConfig>,
+}
+
+/// `[server]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServerConfig {
+    /// gRPC address.
+    pub listen: SocketAddr,
+    /// Prometheus address, at `/metrics`; none turns it off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<SocketAddr>,
+    /// Serve other than loopback addresses without TLS or without credentials.
+    pub insecure: bool,
+    /// Certificate chain, PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_cert: Option<PathBuf>,
+    /// Its private key, PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_key: Option<PathBuf>,
+    /// Authorities of client certificates, PEM: turns on mutual TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_client_ca: Option<PathBuf>,
+    /// File of API-key hashes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_keys: Option<PathBuf>,
+    /// Deadline of requests that name none, in milliseconds.
+    pub default_deadline_ms: u64,
+    /// Largest message, in bytes.
+    pub max_message_bytes: usize,
+    /// Requests in flight at once.
+    pub max_in_flight: usize,
+    /// Open `CheckStream`s at once.
+    pub max_streams: usize,
+    /// Requests in flight on one stream.
+    pub stream_in_flight: usize,
+    /// Calls at once on one connection.
+    pub max_calls_per_connection: u32,
+    /// Time that open calls get to finish after SIGTERM, in milliseconds.
+    pub drain_timeout_ms: u64,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 50051)),
+            metrics: Some(SocketAddr::from(([127, 0, 0, 1], 9464))),
+            insecure: false,
+            tls_cert: None,
+            tls_key: None,
+            tls_client_ca: None,
+            api_keys: None,
+            default_deadline_ms: 2_000,
+            max_message_bytes: 4 << 20,
+            max_in_flight: 8_192,
+            max_streams: 1_024,
+            stream_in_flight: 64,
+            max_calls_per_connection: 2_048,
+            drain_timeout_ms: 30_000,
+        }
+    }
+}
+
+/// `[engine]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EngineConfig {
+    /// Threads of the CPU engine; 0 takes one for each core.
+    pub threads: usize,
+    /// Threads that tokenise; 0 takes one for every four cores.
+    pub tokenizer_threads: usize,
+    /// Bytes of text that may wait for tokenisation.
+    pub max_tokenizer_backlog_bytes: usize,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            threads: 0,
+            tokenizer_threads: 0,
+            max_tokenizer_backlog_bytes: 64 << 20,
+        }
+    }
+}
+
+impl EngineConfig {
+    /// Threads of the engine on this machine.
+    #[must_use]
+    pub fn engine_threads(&self) -> usize {
+        or_cores(self.threads, 1)
+    }
+
+    /// Threads that tokenise on this machine.
+    #[must_use]
+    pub fn tokenizer_threads(&self) -> usize {
+        or_cores(self.tokenizer_threads, 4)
+    }
+}
+
+fn or_cores(configured: usize, share: usize) -> usize {
+    if configured > 0 {
+        configured
+    } else {
+        std::thread::available_parallelism().map_or(1, |n| n.get().div_ceil(share))
+    }
+}
+
+/// `[scheduler]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SchedulerTable {
+    /// Most tokens in a batch.
+    pub max_batch_tokens: usize,
+    /// Most windows in a batch.
+    pub max_batch_sequences: usize,
+    /// Predicted time that a batch is filled up to, in milliseconds.
+    pub batch_target_ms: u64,
+    /// Most tokens waiting.
+    pub max_queued_tokens: usize,
+    /// Most requests waiting or running.
+    pub max_jobs: usize,
+    /// Requests of up to this many tokens take the short lane.
+    pub short_tokens: usize,
+    /// How long short texts may pass long ones, in milliseconds.
+    pub long_lane_age_ms: u64,
+    /// Share of the time to a deadline that predictions may use up.
+    pub deadline_share: f64,
+}
+
+impl Default for SchedulerTable {
+    fn default() -> Self {
+        let config = SchedulerConfig::default();
+        Self {
+            max_batch_tokens: config.max_batch_tokens,
+            max_batch_sequences: config.max_batch_sequences,
+            batch_target_ms: config.batch_target.as_millis() as u64,
+            max_queued_tokens: config.max_queued_tokens,
+            max_jobs: config.max_jobs,
+            short_tokens: config.short_tokens,
+            long_lane_age_ms: config.long_lane_age.as_millis() as u64,
+            deadline_share: config.deadline_share,
+        }
+    }
+}
+
+impl From<&SchedulerTable> for SchedulerConfig {
+    fn from(table: &SchedulerTable) -> Self {
+        Self {
+            max_batch_tokens: table.max_batch_tokens,
+            max_batch_sequences: table.max_batch_sequences,
+            batch_target: Duration::from_millis(table.batch_target_ms),
+            max_queued_tokens: table.max_queued_tokens,
+            max_jobs: table.max_jobs,
+            short_tokens: table.short_tokens,
+            long_lane_age: Duration::from_millis(table.long_lane_age_ms),
+            deadline_share: table.deadline_share,
+        }
+    }
+}
+
+/// `[log]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// `text` or `json`.
+    pub format: LogFormat,
+    /// A level, or a list of `target=level`.
+    pub filter: String,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Text,
+            filter: "info".into(),
+        }
+    }
+}
+
+/// `[[packages]]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PackageConfig {
+    /// Directory of the package.
+    pub path: PathBuf,
+    /// Other names for its detectors, by the name the package gives.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub detectors: BTreeMap<String, String>,
+}
+
+/// What is wrong with a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read or understood.
+    #[error("{}: {problem}", file.display())]
+    File {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A value makes no sense.
+    #[error("{key}: {problem}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// What is wrong, and what would be accepted.
+        problem: String,
+    },
+    /// There is no package to serve.
+    #[error(
+        "no model package: models/{BUNDLED} was found neither here nor above the program; name one with --package DIR or [[packages]]"
+    )]
+    NoPackage,
+}
+
+/// The package that comes with the server.
+const BUNDLED: &str = "portcullis-minilm-l6";
+
+impl Config {
+    /// Reads a TOML file. Relative paths in it are relative to its directory.
+    pub fn read(file: &Path) -> Result<Self, ConfigError> {
+        let error = |problem: String| ConfigError::File {
+            file: file.to_owned(),
+            problem,
+        };
+        let text = std::fs::read_to_string(file).map_err(|e| error(e.to_string()))?;
+        let mut config: Self = toml::from_str(&text).map_err(|e| error(e.to_string()))?;
+        let base = file.parent().unwrap_or(Path::new(""));
+        let server = &mut config.server;
+        for path in [
+            &mut server.tls_cert,
+            &mut server.tls_key,
+            &mut server.tls_client_ca,
+            &mut server.api_keys,
+        ]
+        .into_iter()
+        .flatten()
+        .chain(config.packages.iter_mut().map(|p| &mut p.path))
+        {
+            *path = base.join(&*path);
+        }
+        Ok(config)
+    }
+
+    /// Fails on values that cannot work, before anything is started.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let error = |key, problem: String| Err(ConfigError::Value { key, problem });
+        let server = &self.server;
+        if server.tls_cert.is_some() != server.tls_key.is_some() {
+            return error(
+                "server.tls_cert",
+                "needs server.tls_key, and the other way round".into(),
+            );
+        }
+        if server.tls_client_ca.is_some() && server.tls_cert.is_none() {
+            return error(
+                "server.tls_client_ca",
+                "needs server.tls_cert and server.tls_key".into(),
+            );
+        }
+        let authenticated = server.api_keys.is_some() || server.tls_client_ca.is_some();
+        let secured = server.tls_cert.is_some() && authenticated;
+        if !(server.listen.ip().is_loopback() || secured || server.insecure) {
+            return error(
+                "server.listen",
+                format!(
+                    "{} can be reached from other machines: that needs TLS (server.tls_cert, \
+                     server.tls_key) and either API keys (server.api_keys) or client certificates \
+                     (server.tls_client_ca). --insecure serves it without: anybody who reaches it \
+                     can read and send texts",
+                    server.listen
+                ),
+            );
+        }
+        let scheduler = &self.scheduler;
+        if !(0.05..=1.0).contains(&scheduler.deadline_share) {
+            return error(
+                "scheduler.deadline_share",
+                "must lie between 0.05 and 1".into(),
+            );
+        }
+        let positive = [
+            (
+                "server.default_deadline_ms",
+                server.default_deadline_ms as usize,
+            ),
+            ("server.max_message_bytes", server.max_message_bytes),
+            ("server.max_in_flight", server.max_in_flight),
+            ("server.max_streams", server.max_streams),
+            ("server.stream_in_flight", server.stream_in_flight),
+            (
+                "server.max_calls_per_connection",
+                server.max_calls_per_connection as usize,
+            ),
+            ("limits.max_text_bytes", self.limits.max_text_bytes),
+            ("limits.max_segments", self.limits.max_segments),
+            ("scheduler.max_batch_tokens", scheduler.max_batch_tokens),
+            (
+                "scheduler.max_batch_sequences",
+                scheduler.max_batch_sequences,
+            ),
+            (
+                "scheduler.batch_target_ms",
+                scheduler.batch_target_ms as usize,
+            ),
+            ("scheduler.max_queued_tokens", scheduler.max_queued_tokens),
+            ("scheduler.max_jobs", scheduler.max_jobs),
+        ];
+        /// A semaphore holds no more, and a deadline further off helps nobody.
+        const MOST: usize = 1 << 40;
+        for (key, value) in positive {
+            if value == 0 || value > MOST {
+                return error(
+                    key,
+                    format!("{value} must be at least 1 and at most {MOST}"),
+                );
+            }
+        }
+        if self.limits.max_text_bytes > u32::MAX as usize / 2 {
+            return error("limits.max_text_bytes", "must be below 2 GiB".into());
+        }
+        Ok(())
+    }
+
+    /// The packages to serve: those listed, or the bundled one, looked for here and in every
+    /// directory above the program.
+    pub fn packages(&self) -> Result<Vec<(PathBuf, BTreeMap<String, String>)>, ConfigError> {
+        if !self.packages.is_empty() {
+            let listed = self.packages.iter();
+            return Ok(listed
+                .map(|p| (p.path.clone(), p.detectors.clone()))
+                .collect());
+        }
+        let program = std::env::current_exe().unwrap_or_default();
+        std::iter::once(Path::new(""))
+            .chain(program.ancestors().skip(1))
+            .map(|dir| dir.join("models").join(BUNDLED))
+            .find(|dir| dir.is_dir())
+            .map(|dir| vec![(dir, BTreeMap::new())])
+            .ok_or(ConfigError::NoPackage)
+    }
+}

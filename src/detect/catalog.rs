@@ -1,0 +1,187 @@
+//! The detectors a server has: its packages, loaded, probed and named.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::probe::{self, ProbeError};
+use crate::encoder::Model;
+use crate::engine::{Engine, EngineError, HeadSet, ModelId};
+use crate::package::{HeadSpec, Package, PackageError};
+use crate::scheduler::{CostModel, calibrate};
+use crate::text::{TextTokenizer, WindowPlan};
+
+/// One capability, given by one head of one package.
+#[derive(Debug, Clone)]
+pub struct Detector {
+    /// How callers and policies name it.
+    pub name: String,
+    /// Index into [`Catalog::packages`].
+    pub package: usize,
+    /// Index into [`LoadedPackage::heads`].
+    pub head: usize,
+}
+
+/// A package whose model is on the engine.
+#[derive(Debug)]
+pub struct LoadedPackage {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Its tokenizer, shared with packages that have the same one.
+    pub tokenizer: Arc<TextTokenizer>,
+    /// How texts are cut for it.
+    pub windows: WindowPlan,
+    /// Its heads.
+    pub heads: Vec<HeadSpec>,
+    /// Its model on the engine.
+    pub model: ModelId,
+    /// SHA-256 of its files.
+    pub digests: BTreeMap<String, String>,
+}
+
+/// All packages and detectors of a server.
+#[derive(Debug)]
+pub struct Catalog {
+    /// The packages, in the order of the configuration.
+    pub packages: Vec<LoadedPackage>,
+    /// The detectors, by name.
+    pub detectors: Vec<Detector>,
+    /// The device that runs the models.
+    pub device: Arc<str>,
+}
+
+/// Why the packages cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// A package is broken.
+    #[error(transparent)]
+    Package(#[from] PackageError),
+    /// The engine refused a model or failed on it.
+    #[error("{}: {error}", package.display())]
+    Engine {
+        /// The package.
+        package: PathBuf,
+        /// What the engine says.
+        error: EngineError,
+    },
+    /// A probe did not score as expected.
+    #[error("{}: {error}", package.display())]
+    Probe {
+        /// The package.
+        package: PathBuf,
+        /// Which probe, and how far off.
+        error: ProbeError,
+    },
+    /// Two heads want the same detector name.
+    #[error(
+        "both {first} and {second} give a detector {name:?}; give one of them another name with packages.detectors.{name} = \"...\""
+    )]
+    SameName {
+        /// The name.
+        name: String,
+        /// A package.
+        first: String,
+        /// Another package, or the same.
+        second: String,
+    },
+    /// There is nothing to serve.
+    #[error("no package is configured")]
+    Empty,
+}
+
+impl Catalog {
+    /// Opens `packages` (a directory each, and other names for their detectors), loads them on
+    /// `engine`, checks their probes and measures their speed.
+    ///
+    /// A package serves only if its files match their checksums and its probes score as expected.
+    pub fn load(
+        packages: &[(PathBuf, BTreeMap<String, String>)],
+        engine: &mut dyn Engine,
+    ) -> Result<(Self, Vec<CostModel>), CatalogError> {
+        let mut catalog = Self {
+            packages: Vec::new(),
+            detectors: Vec::new(),
+            device: engine.device().into(),
+        };
+        let mut costs = Vec::new();
+        for (dir, names) in packages {
+            costs.push(catalog.add(dir, names, engine)?);
+        }
+        if catalog.packages.is_empty() {
+            return Err(CatalogError::Empty);
+        }
+        Ok((catalog, costs))
+    }
+
+    fn add(
+        &mut self,
+        dir: &Path,
+        names: &BTreeMap<String, String>,
+        engine: &mut dyn Engine,
+    ) -> Result<CostModel, CatalogError> {
+        let package = Package::open(dir)?;
+        let model = Arc::new(Model::build(&package)?);
+        let engine_error = |error| CatalogError::Engine {
+            package: dir.to_owned(),
+            error,
+        };
+        let id = engine.load(model).map_err(engine_error)?;
+        let index = self.packages.len();
+        for (head, spec) in package.manifest.heads.iter().enumerate() {
+            let name = names.get(&spec.detector).unwrap_or(&spec.detector).clone();
+            if let Some(other) = self.detectors.iter().find(|d| d.name == name) {
+                let first = self
+                    .packages
+                    .get(other.package)
+                    .map_or(&package.manifest.name, |p| &p.name);
+                return Err(CatalogError::SameName {
+                    name,
+                    first: first.clone(),
+                    second: package.manifest.name.clone(),
+                });
+            }
+            self.detectors.push(Detector {
+                name,
+                package: index,
+                head,
+            });
+        }
+        let same_tokenizer = self
+            .packages
+            .iter()
+            .find(|p| p.digests.get("tokenizer.json") == package.digests.get("tokenizer.json"));
+        let loaded = LoadedPackage {
+            tokenizer: same_tokenizer.map_or(package.tokenizer, |p| p.tokenizer.clone()),
+            windows: package.windows,
+            heads: package.manifest.heads,
+            name: package.manifest.name,
+            version: package.manifest.version,
+            model: id,
+            digests: package.digests,
+        };
+        probe::check(&loaded, &package.manifest.probes, engine).map_err(|error| {
+            CatalogError::Probe {
+                package: dir.to_owned(),
+                error,
+            }
+        })?;
+        let all = (0..loaded.heads.len()).fold(HeadSet::EMPTY, |s, h| s.union(HeadSet::one(h)));
+        let cost = calibrate(engine, id, package.manifest.max_length, all).map_err(engine_error)?;
+        self.packages.push(loaded);
+        Ok(cost)
+    }
+
+    /// The detector called `name`.
+    #[must_use]
+    pub fn detector(&self, name: &str) -> Option<&Detector> {
+        self.detectors.iter().find(|d| d.name == name)
+    }
+
+    /// The head behind a detector.
+    #[must_use]
+    pub fn head(&self, detector: &Detector) -> &HeadSpec {
+        &self.packages[detector.package].heads[detector.head]
+    }
+}

@@ -1,0 +1,182 @@
+//! A whole model: one trunk and the heads on it, built from a package.
+
+use super::ops::{self, Linear, softmax_rows};
+use super::{Encoder, Head, PackedBatch};
+use crate::package::{Activation, HeadSpec, HeadWeights, Package, PackageError, Task, Weights};
+
+/// A trunk with its heads, ready to run.
+#[derive(Debug)]
+pub struct Model {
+    encoder: Box<dyn Encoder>,
+    heads: Vec<(Head, Activation)>,
+}
+
+/// Why a batch could not be run.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ModelError {
+    /// A token id without an embedding.
+    #[error("token id {id} is not below the vocabulary of {vocabulary}")]
+    TokenId {
+        /// The id.
+        id: u32,
+        /// Rows of the embedding.
+        vocabulary: usize,
+    },
+    /// A sequence longer than the model has positions for.
+    #[error("a sequence of {length} tokens; the model takes {max}")]
+    Length {
+        /// Its tokens.
+        length: usize,
+        /// The model's positions.
+        max: usize,
+    },
+}
+
+/// Scores of one head for one sequence.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeadOutput {
+    /// `[rows, labels]`: one row, or one for every token (special ones included).
+    pub scores: Vec<f32>,
+    /// False when a logit was infinite or not a number: then no score means anything.
+    pub finite: bool,
+}
+
+impl Model {
+    /// Builds the network that `package` describes.
+    pub fn build(package: &Package) -> Result<Self, PackageError> {
+        let weights = &package.weights;
+        let encoder = super::build(&package.config, weights)?;
+        if package.manifest.max_length > encoder.max_length() {
+            return Err(weights.config_error(
+                "max_position_embeddings",
+                format!(
+                    "is {}, too short for windows of {}",
+                    encoder.max_length(),
+                    package.manifest.max_length
+                ),
+            ));
+        }
+        package
+            .tokenizer
+            .check_vocabulary(encoder.vocabulary())
+            .map_err(|e| weights.config_error("vocab_size", e))?;
+        let heads = package
+            .manifest
+            .heads
+            .iter()
+            .map(|spec| Ok((head(encoder.as_ref(), weights, spec)?, spec.activation)))
+            .collect::<Result<_, PackageError>>()?;
+        Ok(Self { encoder, heads })
+    }
+
+    /// How many heads there are.
+    #[must_use]
+    pub fn heads(&self) -> usize {
+        self.heads.len()
+    }
+
+    /// Logits of each wanted head over the whole batch, in the order of the heads:
+    /// `[sequences, labels]` or `[tokens, labels]`.
+    pub fn logits(
+        &self,
+        batch: &PackedBatch,
+        wanted: impl Fn(usize) -> bool,
+    ) -> Result<Vec<Option<Vec<f32>>>, ModelError> {
+        self.check(batch)?;
+        let mut hidden = Vec::new();
+        self.encoder.forward(batch, &mut hidden);
+        Ok(self
+            .heads
+            .iter()
+            .enumerate()
+            .map(|(i, (head, _))| wanted(i).then(|| head.forward(batch, &hidden)))
+            .collect())
+    }
+
+    /// Scores of each wanted head for each sequence: `[sequences][heads]`.
+    pub fn scores(
+        &self,
+        batch: &PackedBatch,
+        wanted: impl Fn(usize) -> bool,
+    ) -> Result<Vec<Vec<Option<HeadOutput>>>, ModelError> {
+        let mut logits = self.logits(batch, wanted)?;
+        for (values, (head, activation)) in logits.iter_mut().zip(&self.heads) {
+            if let Some(values) = values {
+                activate(values, head.labels(), *activation);
+            }
+        }
+        Ok(batch
+            .rows()
+            .enumerate()
+            .map(|(sequence, rows)| {
+                let cut = |(values, (head, _)): (&Option<Vec<f32>>, &(Head, Activation))| {
+                    let labels = head.labels();
+                    values.as_ref().map(|values| {
+                        let scores = if head.every_token {
+                            values[rows.start * labels..rows.end * labels].to_vec()
+                        } else {
+                            values[sequence * labels..][..labels].to_vec()
+                        };
+                        HeadOutput {
+                            finite: scores.iter().all(|s| s.is_finite()),
+                            scores,
+                        }
+                    })
+                };
+                logits.iter().zip(&self.heads).map(cut).collect()
+            })
+            .collect())
+    }
+
+    fn check(&self, batch: &PackedBatch) -> Result<(), ModelError> {
+        let vocabulary = self.encoder.vocabulary();
+        if let Some(&id) = batch.ids().iter().find(|&&id| id as usize >= vocabulary) {
+            return Err(ModelError::TokenId { id, vocabulary });
+        }
+        let max = self.encoder.max_length();
+        match batch.lengths().iter().find(|&&n| n > max) {
+            Some(&length) => Err(ModelError::Length { length, max }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Turns rows of logits into scores. A logit that is not finite leaves a score that is not.
+fn activate(values: &mut [f32], labels: usize, activation: Activation) {
+    for row in values.chunks_exact_mut(labels) {
+        if row.iter().any(|v| !v.is_finite()) {
+            row.fill(f32::NAN);
+        }
+    }
+    match activation {
+        Activation::Softmax => softmax_rows(values, labels),
+        Activation::Sigmoid => values
+            .iter_mut()
+            .for_each(|v| *v = 1.0 / (1.0 + (-*v).exp())),
+    }
+}
+
+fn head(encoder: &dyn Encoder, weights: &Weights, spec: &HeadSpec) -> Result<Head, PackageError> {
+    let every_token = matches!(spec.task, Task::Token(_));
+    let labels = spec.labels.len();
+    let name = match &spec.weights {
+        HeadWeights::Hub => return encoder.hub_head(weights, labels, every_token),
+        HeadWeights::Named(name) => name,
+    };
+    let h = encoder.hidden_size();
+    let linear = |part: &str, outputs: usize| -> Result<Linear, PackageError> {
+        let weight = weights.load(&format!("heads.{name}.{part}.weight"), &[outputs, h])?;
+        let bias = weights.load(&format!("heads.{name}.{part}.bias"), &[outputs])?;
+        Ok(Linear::new(&weight, bias, h, outputs))
+    };
+    let dense = if weights.has(&format!("heads.{name}.dense.weight")) {
+        Some((linear("dense", h)?, ops::Activation::Tanh))
+    } else {
+        None
+    };
+    Ok(Head {
+        dense,
+        out: linear("out", labels)?,
+        every_token,
+    })
+}

@@ -1,0 +1,137 @@
+//! Softmax attention over packed sequences: each sequence attends to itself only.
+
+use rayon::prelude::*;
+
+use super::gemm::{Panels, multiply};
+use super::vector::softmax_rows;
+
+/// Queries of a unit of work; bounds the scores held at once to `QUERY_ROWS x length`.
+const QUERY_ROWS: usize = 48;
+
+/// Sizes of an attention layer.
+#[derive(Debug, Clone, Copy)]
+pub struct AttentionShape {
+    /// Heads.
+    pub heads: usize,
+    /// Dimension of a head.
+    pub dim: usize,
+    /// Scores are multiplied by this before the softmax: `1 / sqrt(dim)`.
+    pub scale: f32,
+}
+
+/// `context = softmax(Q K^T * scale) V`, head by head and sequence by sequence.
+///
+/// `qkv` is `[tokens, 3 * heads * dim]`: query, key and value of each token side by side.
+/// `sequences` are the lengths of the sequences, whose sum is `tokens`. `context` becomes
+/// `[tokens, heads * dim]`.
+pub fn attention(qkv: &[f32], sequences: &[usize], shape: AttentionShape, context: &mut Vec<f32>) {
+    let width = shape.heads * shape.dim;
+    let tokens: usize = sequences.iter().sum();
+    assert_eq!(qkv.len(), tokens * 3 * width);
+    context.resize(tokens * width, 0.0);
+
+    // Keys and values of every (sequence, head), packed once and read by all of its query blocks.
+    let starts: Vec<usize> = sequences
+        .iter()
+        .scan(0, |at, n| {
+            let start = *at;
+            *at += n;
+            Some(start)
+        })
+        .collect();
+    let packed: Vec<(Panels, Panels)> = (0..sequences.len() * shape.heads)
+        .into_par_iter()
+        .map(|i| {
+            let (sequence, head) = (i / shape.heads, i % shape.heads);
+            let (start, n) = (starts[sequence], sequences[sequence]);
+            let rows = &qkv[start * 3 * width..];
+            let mut keys = Panels::default();
+            let mut values = Panels::default();
+            if n > 0 {
+                let at = width + head * shape.dim;
+                keys.pack_transposed(&rows[at..], n, shape.dim, 3 * width);
+                values.pack_rows(&rows[at + width..], n, shape.dim, 3 * width);
+            }
+            (keys, values)
+        })
+        .collect();
+
+    let mut blocks = Vec::new();
+    let mut rest = context.as_mut_slice();
+    for (sequence, &n) in sequences.iter().enumerate() {
+        for first in (0..n).step_by(QUERY_ROWS) {
+            let rows = QUERY_ROWS.min(n - first);
+            let (block, after) = rest.split_at_mut(rows * width);
+            rest = after;
+            blocks.push((sequence, first, rows, block));
+        }
+    }
+    blocks
+        .into_par_iter()
+        .for_each_init(Vec::new, |scores, (sequence, first, rows, block)| {
+            let n = sequences[sequence];
+            scores.resize(rows * n, 0.0);
+            for head in 0..shape.heads {
+                let (keys, values) = &packed[sequence * shape.heads + head];
+                let at = (starts[sequence] + first) * 3 * width + head * shape.dim;
+                let queries = &qkv[at..];
+                multiply(queries, 3 * width, rows, keys, 0..keys.count(), scores, n);
+                super::simd::scale(scores, shape.scale);
+                softmax_rows(scores, n);
+                let out = &mut block[head * shape.dim..];
+                multiply(scores, n, rows, values, 0..values.count(), out, width);
+            }
+        });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packed_sequences_attend_to_themselves_alone() {
+        let shape = AttentionShape {
+            heads: 3,
+            dim: 20,
+            scale: 0.25,
+        };
+        let width = shape.heads * shape.dim;
+        let sequences = [1, 70, 5];
+        let tokens: usize = sequences.iter().sum();
+        let qkv: Vec<f32> = (0..tokens * 3 * width)
+            .map(|i| ((i * 7919 % 1009) as f32 - 500.0) / 400.0)
+            .collect();
+        let mut context = Vec::new();
+        attention(&qkv, &sequences, shape, &mut context);
+
+        let row = |t: usize, part: usize, head: usize| {
+            &qkv[t * 3 * width + part * width + head * shape.dim..][..shape.dim]
+        };
+        let mut start = 0;
+        for n in sequences {
+            for q in start..start + n {
+                for head in 0..shape.heads {
+                    let scores: Vec<f64> = (start..start + n)
+                        .map(|k| {
+                            let dot: f32 = row(q, 0, head)
+                                .iter()
+                                .zip(row(k, 1, head))
+                                .map(|(a, b)| a * b)
+                                .sum();
+                            f64::from(dot * shape.scale).exp()
+                        })
+                        .collect();
+                    let total: f64 = scores.iter().sum();
+                    for d in 0..shape.dim {
+                        let exact: f64 = (0..n)
+                            .map(|k| scores[k] / total * f64::from(row(start + k, 2, head)[d]))
+                            .sum();
+                        let got = f64::from(context[q * width + head * shape.dim + d]);
+                        assert!((got - exact).abs() < 1e-5, "{got} {exact}");
+                    }
+                }
+            }
+            start += n;
+        }
+    }
+}

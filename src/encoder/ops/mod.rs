@@ -1,0 +1,23 @@
+//! The arithmetic of the CPU path over packed rows: matrix products, attention, normalisation,
+//! activations. Knows no architecture.
+//!
+//! Rows are tokens of all sequences of a batch, one after the other; nothing is padded. Every
+//! output row is computed in an order that does not depend on the other rows, so that a text's
+//! scores do not depend on its neighbours.
+
+mod attention;
+mod gemm;
+mod linear;
+mod simd;
+mod vector;
+
+pub use attention::{AttentionShape, attention};
+pub use gemm::{Panels, multiply};
+pub use linear::Linear;
+pub use vector::{Activation, LayerNorm, softmax_rows};
+
+/// The instruction set in use: `avx512`, `avx2` or `portable`.
+#[must_use]
+pub fn instruction_set() -> &'static str {
+    simd::isa().name()
+}

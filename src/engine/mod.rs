@@ -1,0 +1,86 @@
+//! Where a packed batch runs. Knows models and devices; no request, no queue.
+
+mod cpu;
+mod simulated;
+
+use std::sync::Arc;
+
+pub use cpu::CpuEngine;
+pub use simulated::{SimulatedCost, SimulatedEngine};
+
+use crate::encoder::{HeadOutput, Model, PackedBatch};
+
+/// Which of an engine's loaded models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ModelId(pub usize);
+
+/// Which heads of a model are wanted; a model has at most 32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct HeadSet(u32);
+
+impl HeadSet {
+    /// No head.
+    pub const EMPTY: Self = Self(0);
+
+    /// The set of one head.
+    #[must_use]
+    pub fn one(head: usize) -> Self {
+        assert!(head < 32, "a model has at most 32 heads");
+        Self(1 << head)
+    }
+
+    /// The heads of both sets.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether `head` is wanted.
+    #[must_use]
+    pub fn contains(self, head: usize) -> bool {
+        head < 32 && self.0 >> head & 1 == 1
+    }
+
+    /// Whether no head is wanted.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// Scores of one sequence: one entry a head, `None` where it was not wanted.
+pub type SequenceScores = Vec<Option<HeadOutput>>;
+
+/// A device that runs models.
+pub trait Engine: Send + 'static {
+    /// What answers say ran them: `cpu (avx512, 2 threads)`, `cuda:0 (NVIDIA H200)`.
+    fn device(&self) -> String;
+
+    /// Makes a model ready to run; its id is the number of models loaded before it.
+    fn load(&mut self, model: Arc<Model>) -> Result<ModelId, EngineError>;
+
+    /// Runs one batch: the trunk once, and every head of `heads` on it. One entry a sequence.
+    fn run(
+        &mut self,
+        model: ModelId,
+        batch: &PackedBatch,
+        heads: HeadSet,
+    ) -> Result<Vec<SequenceScores>, EngineError>;
+}
+
+/// Why an engine could not do what it was asked.
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
+pub enum EngineError {
+    /// No model of this id was loaded.
+    #[error("no model {0:?} is loaded")]
+    UnknownModel(ModelId),
+    /// The batch does not fit the model.
+    #[error("{0}")]
+    Batch(String),
+    /// The engine could not be started.
+    #[error("cannot start the engine: {0}")]
+    Start(String),
+    /// The engine panicked; the batch is lost, the engine goes on.
+    #[error("the engine panicked: {0}")]
+    Panic(String),
+}

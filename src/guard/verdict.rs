@@ -1,0 +1,152 @@
+//! What a check answers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::text::Position;
+
+/// What to do, from mild to strict; a verdict's action is the strictest of its findings'.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// Pass it on.
+    #[default]
+    Allow,
+    /// Pass it on and keep a record.
+    Monitor,
+    /// Pass on the redacted text.
+    Redact,
+    /// Do not pass it on.
+    Block,
+}
+
+/// The answer to a check.
+#[derive(Debug, Clone)]
+pub struct Verdict {
+    /// The request's id.
+    pub id: String,
+    /// The policy applied.
+    pub policy: Arc<str>,
+    /// Its version.
+    pub policy_version: Arc<str>,
+    /// Whether everything asked for was scanned.
+    pub outcome: Outcome,
+    /// What to do.
+    pub action: Action,
+    /// Why, where no finding says it.
+    pub reason: Option<String>,
+    /// What was found.
+    pub findings: Vec<Finding>,
+    /// One for every detector that was asked for.
+    pub detectors: Vec<DetectorReport>,
+    /// Texts with what must not pass taken out; for segments with a finding to redact.
+    pub redacted: Vec<RedactedSegment>,
+    /// Where the time went.
+    pub timings: Timings,
+}
+
+/// How much of what was asked for was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// All of it.
+    Complete,
+    /// Some of it.
+    Partial,
+    /// None of it.
+    Failed,
+}
+
+/// Something found in a segment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finding {
+    /// Index of the segment.
+    pub segment: usize,
+    /// The detector's name.
+    pub detector: String,
+    /// What it is.
+    pub label: String,
+    /// 0 to 1; none for detectors that do not score.
+    pub score: Option<f32>,
+    /// The score from which it counts.
+    pub threshold: Option<f32>,
+    /// Where it begins in the segment.
+    pub start: Position,
+    /// Where it ends.
+    pub end: Position,
+    /// What the policy says about it.
+    pub action: Action,
+}
+
+/// How a detector fared.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DetectorReport {
+    /// Its name.
+    pub name: String,
+    /// What became of it.
+    pub state: DetectorState,
+    /// Why, where it did not score.
+    pub reason: Option<String>,
+    /// The package behind it.
+    pub package: String,
+    /// The package's version.
+    pub version: String,
+    /// The device that ran it.
+    pub device: Arc<str>,
+    /// Windows scored, over all segments.
+    pub windows: usize,
+    /// Share of the tokens in its scope that were scored, 0 to 1.
+    pub coverage: f64,
+}
+
+/// What became of a detector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DetectorState {
+    /// Every token in its scope was scored.
+    Scored,
+    /// Refused for want of capacity.
+    Shed,
+    /// The deadline passed before all was scored.
+    Deadline,
+    /// It failed on some or all of the text.
+    Failed,
+    /// The policy has no segment for it.
+    Skipped,
+}
+
+impl DetectorState {
+    /// Lower case, as in metrics and terminals.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Scored => "scored",
+            Self::Shed => "shed",
+            Self::Deadline => "deadline",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+/// A segment's text after redaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedactedSegment {
+    /// Index of the segment.
+    pub segment: usize,
+    /// Its text.
+    pub text: String,
+}
+
+/// Where the time of a check went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Timings {
+    /// Tokenising, waiting for a thread included.
+    pub tokenize: Duration,
+    /// Waiting for the device.
+    pub queue: Duration,
+    /// On the device, from the first window's start to the last one's end.
+    pub engine: Duration,
+    /// All of it.
+    pub total: Duration,
+}

@@ -1,0 +1,29 @@
+//! Portcullis: a guard-model inference server.
+//!
+//! LLM gateways call it over gRPC with what users ask and what models answer; it packs those texts
+//! onto transformer classifiers and answers with verdicts. The modules, from the top; each imports
+//! only from those below it:
+//!
+//! - [`cli`]: the commands.
+//! - [`config`]: one typed configuration.
+//! - [`api`]: what callers see; protobuf and domain meet here only.
+//! - [`ops`]: logs, metrics, authentication, limits.
+//! - [`guard`]: the domain: checks, policies, verdicts.
+//! - [`detect`]: detectors.
+//! - [`scheduler`]: queue, batches, device worker.
+//! - [`engine`]: where a batch runs.
+//! - [`encoder`]: the networks.
+//! - [`package`]: models on disk.
+//! - [`text`]: tokens, windows, spans.
+
+pub mod api;
+pub mod cli;
+pub mod config;
+pub mod detect;
+pub mod encoder;
+pub mod engine;
+pub mod guard;
+pub mod ops;
+pub mod package;
+pub mod scheduler;
+pub mod text;

@@ -1,0 +1,189 @@
+//! Prometheus metrics over HTTP. The names are here; the values are recorded where they arise.
+
+use std::net::SocketAddr;
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+/// Buckets of durations, in seconds.
+const SECONDS: &[f64] = &[
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+];
+/// Buckets of counts.
+const COUNTS: &[f64] = &[
+    1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 16384.0,
+];
+/// Buckets of scores.
+const SCORES: &[f64] = &[
+    0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0,
+];
+
+/// Every metric: name, kind, unit, meaning.
+pub const METRICS: &[(&str, Kind, Unit, &str)] = &[
+    (
+        "portcullis_requests_total",
+        Kind::Counter,
+        Unit::Count,
+        "Requests, by method and gRPC code",
+    ),
+    (
+        "portcullis_request_seconds",
+        Kind::Seconds,
+        Unit::Seconds,
+        "Time from request to answer, by method",
+    ),
+    (
+        "portcullis_detector_results_total",
+        Kind::Counter,
+        Unit::Count,
+        "Detector results, by detector and state",
+    ),
+    (
+        "portcullis_score",
+        Kind::Score,
+        Unit::Count,
+        "Scores, by detector and label",
+    ),
+    (
+        "portcullis_windows_per_request",
+        Kind::Count,
+        Unit::Count,
+        "Token windows of a request",
+    ),
+    (
+        "portcullis_queue_seconds",
+        Kind::Seconds,
+        Unit::Seconds,
+        "Longest wait of a batch's windows",
+    ),
+    (
+        "portcullis_engine_seconds",
+        Kind::Seconds,
+        Unit::Seconds,
+        "Time of a batch on the device",
+    ),
+    (
+        "portcullis_batch_tokens",
+        Kind::Count,
+        Unit::Count,
+        "Tokens of a batch",
+    ),
+    (
+        "portcullis_batch_sequences",
+        Kind::Count,
+        Unit::Count,
+        "Windows of a batch",
+    ),
+    (
+        "portcullis_tokens_scanned_total",
+        Kind::Counter,
+        Unit::Count,
+        "Tokens run through the device",
+    ),
+    (
+        "portcullis_windows_expired_total",
+        Kind::Counter,
+        Unit::Count,
+        "Windows whose deadline passed in the queue",
+    ),
+    (
+        "portcullis_batches_failed_total",
+        Kind::Counter,
+        Unit::Count,
+        "Batches the engine failed on",
+    ),
+    (
+        "portcullis_refused_total",
+        Kind::Counter,
+        Unit::Count,
+        "Jobs refused at admission, by reason",
+    ),
+    (
+        "portcullis_device_info",
+        Kind::Gauge,
+        Unit::Count,
+        "1 for the device in use",
+    ),
+    (
+        "portcullis_package_info",
+        Kind::Gauge,
+        Unit::Count,
+        "1 for each package that serves, with its version",
+    ),
+];
+
+/// What a metric is, and which buckets it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// A histogram of seconds.
+    Seconds,
+    /// A histogram of counts.
+    Count,
+    /// A histogram of scores.
+    Score,
+}
+
+/// Why metrics could not be served.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot serve metrics: {0}")]
+pub struct MetricsError(String);
+
+/// Installs the process's recorder; with `listen`, also serves it at `http://listen/metrics`.
+/// Must be called within a tokio runtime.
+pub fn start(listen: Option<SocketAddr>) -> Result<Option<PrometheusHandle>, MetricsError> {
+    let error = |e: &dyn std::fmt::Display| MetricsError(e.to_string());
+    let mut builder = PrometheusBuilder::new();
+    for (name, kind, ..) in METRICS {
+        let buckets = match kind {
+            Kind::Seconds => SECONDS,
+            Kind::Count => COUNTS,
+            Kind::Score => SCORES,
+            Kind::Counter | Kind::Gauge => continue,
+        };
+        builder = builder
+            .set_buckets_for_metric(Matcher::Full((*name).into()), buckets)
+            .map_err(|e| error(&e))?;
+    }
+    let handle = match listen {
+        Some(address) => {
+            let (recorder, exporter) = builder
+                .with_http_listener(address)
+                .build()
+                .map_err(|e| error(&e))?;
+            let handle = recorder.handle();
+            if metrics::set_global_recorder(recorder).is_err() {
+                return Ok(None); // another server of this process has one
+            }
+            tokio::spawn(async move {
+                if exporter.await.is_err() {
+                    tracing::error!("the metrics listener stopped");
+                }
+            });
+            handle
+        }
+        None => match builder.install_recorder() {
+            Ok(handle) => handle,
+            Err(_) => return Ok(None),
+        },
+    };
+    for (name, kind, unit, text) in METRICS {
+        match kind {
+            Kind::Counter => describe_counter!(*name, *unit, *text),
+            Kind::Gauge => describe_gauge!(*name, *unit, *text),
+            Kind::Seconds | Kind::Count | Kind::Score => describe_histogram!(*name, *unit, *text),
+        }
+    }
+    Ok(Some(handle))
+}
+
+/// Says which device and which package serve.
+pub fn serving(device: &str, packages: impl Iterator<Item = (String, String)>) {
+    gauge!("portcullis_device_info", "device" => device.to_owned()).set(1.0);
+    for (package, version) in packages {
+        gauge!("portcullis_package_info", "package" => package, "version" => version).set(1.0);
+    }
+}

@@ -1,0 +1,185 @@
+//! What is on disk: a model package, verified and described, before any network is built from it.
+//!
+//! A package is a directory in the hub's own layout (`config.json`, `tokenizer.json`,
+//! `*.safetensors`), which an optional `guard.toml` describes further. Only safetensors are read.
+
+mod error;
+mod hub;
+mod manifest;
+mod weights;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+pub use error::PackageError;
+pub use manifest::{Activation, ExpectedSpan, HeadSpec, HeadWeights, Manifest, Probe, Task};
+pub use weights::Weights;
+
+use crate::text::{TextTokenizer, WindowPlan};
+
+/// Largest `config.json`, `guard.toml` or shard index that is read, in bytes.
+const MAX_TEXT_FILE: u64 = 16 << 20;
+/// Largest `tokenizer.json` that is read, in bytes.
+const MAX_TOKENIZER: u64 = 256 << 20;
+
+/// A package whose files were read, checked against their checksums and understood.
+#[derive(Debug)]
+pub struct Package {
+    /// Where it was read from.
+    pub dir: PathBuf,
+    /// What it says of itself: name, version, heads, windows, probes.
+    pub manifest: Manifest,
+    /// `config.json` as it stands.
+    pub config: serde_json::Value,
+    /// Its tokenizer.
+    pub tokenizer: Arc<TextTokenizer>,
+    /// How long texts are cut for it.
+    pub windows: WindowPlan,
+    /// Its tensors.
+    pub weights: Weights,
+    /// SHA-256 of every file read, lower-case hex.
+    pub digests: BTreeMap<String, String>,
+}
+
+impl Package {
+    /// Reads and verifies the package in `dir`.
+    pub fn open(dir: &Path) -> Result<Self, PackageError> {
+        let mut files = Files::new(dir)?;
+        let written = files.read_optional("guard.toml", MAX_TEXT_FILE)?;
+        let config_bytes = files.read("config.json", MAX_TEXT_FILE)?;
+        let config: serde_json::Value = serde_json::from_slice(&config_bytes)
+            .map_err(|e| PackageError::field(dir, "config.json", "(json)", e))?;
+        let manifest = match written {
+            Some(bytes) => Manifest::parse(dir, &bytes, &config)?,
+            None => hub::describe(dir, &config)?,
+        };
+        if !manifest.checksums.is_empty() {
+            files.expected = Some(manifest.checksums.clone());
+            files.verify("config.json")?;
+        }
+
+        let tokenizer_bytes = files.read("tokenizer.json", MAX_TOKENIZER)?;
+        let tokenizer = TextTokenizer::from_bytes(&tokenizer_bytes)
+            .map_err(|e| PackageError::field(dir, "tokenizer.json", "(whole file)", e))?;
+        let weights = Weights::open(&mut files)?;
+        files.all_listed_were_read()?;
+
+        let special = tokenizer.prefix().len() + tokenizer.suffix().len();
+        let windows = WindowPlan::new(manifest.max_length, special, manifest.stride)
+            .map_err(|e| PackageError::field(dir, "guard.toml", "window", e))?;
+        Ok(Self {
+            dir: dir.to_owned(),
+            manifest,
+            config,
+            tokenizer: Arc::new(tokenizer),
+            windows,
+            weights,
+            digests: files.digests,
+        })
+    }
+}
+
+/// Reads files of one package, each at most once, hashing what it reads.
+pub(crate) struct Files {
+    dir: PathBuf,
+    expected: Option<BTreeMap<String, String>>,
+    digests: BTreeMap<String, String>,
+}
+
+impl Files {
+    fn new(dir: &Path) -> Result<Self, PackageError> {
+        if !dir.is_dir() {
+            return Err(PackageError::NoDirectory {
+                dir: dir.to_owned(),
+            });
+        }
+        Ok(Self {
+            dir: dir.to_owned(),
+            expected: None,
+            digests: BTreeMap::new(),
+        })
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The bytes of `name`, which must not be larger than `limit` and must match its checksum.
+    pub(crate) fn read(&mut self, name: &str, limit: u64) -> Result<Vec<u8>, PackageError> {
+        let path = self.dir.join(name);
+        let size = std::fs::metadata(&path)
+            .map_err(|e| PackageError::file(&self.dir, name, e))?
+            .len();
+        if size > limit {
+            return Err(PackageError::file(
+                &self.dir,
+                name,
+                format!("{size} bytes; at most {limit} are read"),
+            ));
+        }
+        let bytes = std::fs::read(&path).map_err(|e| PackageError::file(&self.dir, name, e))?;
+        let digest = hex(&Sha256::digest(&bytes));
+        self.digests.insert(name.to_owned(), digest);
+        self.verify(name)?;
+        Ok(bytes)
+    }
+
+    pub(crate) fn read_optional(
+        &mut self,
+        name: &str,
+        limit: u64,
+    ) -> Result<Option<Vec<u8>>, PackageError> {
+        if self.dir.join(name).exists() {
+            self.read(name, limit).map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// Compares a file that was read with the checksum the manifest lists for it.
+    fn verify(&self, name: &str) -> Result<(), PackageError> {
+        let Some(expected) = &self.expected else {
+            return Ok(());
+        };
+        let actual = self.digests.get(name).cloned().unwrap_or_default();
+        match expected.get(name) {
+            None => Err(PackageError::field(
+                &self.dir,
+                "guard.toml",
+                "checksums",
+                format!("{name} is used but has no checksum"),
+            )),
+            Some(listed) if *listed != actual => Err(PackageError::Checksum {
+                file: self.dir.join(name),
+                expected: listed.clone(),
+                actual,
+            }),
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn all_listed_were_read(&self) -> Result<(), PackageError> {
+        let listed: BTreeSet<&String> = self.expected.iter().flat_map(BTreeMap::keys).collect();
+        match listed.iter().find(|f| !self.digests.contains_key(**f)) {
+            None => Ok(()),
+            Some(name) => Err(PackageError::field(
+                &self.dir,
+                "guard.toml",
+                "checksums",
+                format!("{name} is listed but is not a file this package uses"),
+            )),
+        }
+    }
+}
+
+/// `bytes` in lower-case hex.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}

@@ -1,0 +1,80 @@
+//! The device worker: one thread that forms a batch, runs it, hands out the results.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::queue::{Batch, Queue};
+use super::{Shared, WindowOutcome};
+use crate::engine::{Engine, EngineError};
+
+/// Runs until the queue is closed and nothing waits any more.
+pub(super) fn run(shared: &Arc<Shared>, mut engine: Box<dyn Engine>) {
+    while let Some(batch) = next_batch(shared) {
+        let start = Instant::now();
+        let outcomes = run_batch(engine.as_mut(), &batch);
+        let took = start.elapsed();
+        record(&batch, took);
+        shared.queue().complete(&batch, outcomes, took);
+    }
+}
+
+/// Waits for work. A batch is formed only now, when the device is free, so that it holds all that
+/// has arrived until this moment.
+fn next_batch(shared: &Shared) -> Option<Batch> {
+    let mut queue = shared.queue();
+    loop {
+        if let Some(batch) = Queue::next_batch(&mut queue, Instant::now()) {
+            return Some(batch);
+        }
+        if queue.is_closed() {
+            return None;
+        }
+        queue = shared
+            .wake
+            .wait(queue)
+            .unwrap_or_else(PoisonError::into_inner);
+    }
+}
+
+/// Runs one batch; an error or a panic fails this batch's windows and no other.
+fn run_batch(engine: &mut dyn Engine, batch: &Batch) -> Vec<WindowOutcome> {
+    let sequences = batch.packed.lengths().len();
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        engine.run(batch.model, &batch.packed, batch.heads)
+    }))
+    .unwrap_or_else(|panic| Err(EngineError::Panic(panic_message(panic.as_ref()))));
+    match result {
+        Ok(scores) if scores.len() == sequences => scores
+            .into_iter()
+            .map(|s| WindowOutcome::Scored(Arc::new(s)))
+            .collect(),
+        Ok(scores) => fail(
+            sequences,
+            &format!("the engine scored {} of {sequences}", scores.len()),
+        ),
+        Err(error) => fail(sequences, &error.to_string()),
+    }
+}
+
+fn fail(sequences: usize, reason: &str) -> Vec<WindowOutcome> {
+    tracing::error!(sequences, reason, "batch failed");
+    metrics::counter!("portcullis_batches_failed_total").increment(1);
+    vec![WindowOutcome::Failed(reason.into()); sequences]
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(ToString::to_string)
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".into())
+}
+
+fn record(batch: &Batch, took: Duration) {
+    metrics::histogram!("portcullis_batch_tokens").record(batch.packed.tokens() as f64);
+    metrics::histogram!("portcullis_batch_sequences").record(batch.packed.lengths().len() as f64);
+    metrics::histogram!("portcullis_engine_seconds").record(took.as_secs_f64());
+    metrics::histogram!("portcullis_queue_seconds").record(batch.waited.as_secs_f64());
+    metrics::counter!("portcullis_tokens_scanned_total").increment(batch.packed.tokens() as u64);
+}

@@ -1,0 +1,439 @@
+//! From label probabilities per token to entity spans of the original text.
+//!
+//! Pieces of one word are averaged, then the best sequence of tags that the scheme allows is found
+//! over the words (Viterbi, transitions allowed or forbidden, none learned). An entity's score is
+//! the mean over its words of the probability of its label in any position.
+
+use std::collections::BTreeMap;
+
+use super::TokenizedText;
+use super::position::tidy_span;
+
+/// How a token model writes spans as tags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TagScheme {
+    /// `B-X` begins an entity, `I-X` goes on with it.
+    Bio,
+    /// `B-X`, `I-X`, `E-X` ends, `S-X` stands alone.
+    Bioes,
+    /// `I-X` only: neighbouring words of one label are one entity.
+    InsideOnly,
+}
+
+/// Where in an entity a tag stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Begin,
+    Inside,
+    End,
+    Single,
+}
+
+/// The tags of a token head: which id means which place in which label.
+#[derive(Debug, Clone)]
+pub struct TagSet {
+    scheme: TagScheme,
+    /// Per tag id: its entity (index into `labels`) and place; `None` is outside.
+    tags: Vec<Option<(usize, Place)>>,
+    labels: Vec<String>,
+}
+
+/// An entity found in a text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EntitySpan {
+    /// Index into [`TagSet::labels`].
+    pub label: usize,
+    /// First byte of the original text.
+    pub start: usize,
+    /// One past the last byte.
+    pub end: usize,
+    /// Mean probability of the label over the entity's words, 0 to 1.
+    pub score: f32,
+}
+
+/// Why a list of tags is not understood.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum TagSetError {
+    /// A tag with an unknown prefix.
+    #[error("tag {tag:?} is neither \"O\" nor one of B-, I-, E-, S- and a label")]
+    Tag {
+        /// The tag as written.
+        tag: String,
+    },
+    /// A tag the scheme does not have.
+    #[error("tag {tag:?} does not belong to the scheme {scheme}; use \"bioes\"")]
+    Scheme {
+        /// The tag as written.
+        tag: String,
+        /// The scheme's name.
+        scheme: &'static str,
+    },
+    /// Nothing says "no entity".
+    #[error("no tag \"O\" (outside)")]
+    NoOutside,
+}
+
+impl TagSet {
+    /// Understands the tags of a head, in the order of its outputs.
+    pub fn new(scheme: TagScheme, tags: &[String]) -> Result<Self, TagSetError> {
+        let mut labels: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut parsed = Vec::with_capacity(tags.len());
+        for tag in tags {
+            if tag == "O" {
+                parsed.push(None);
+                continue;
+            }
+            let place = match (tag.as_bytes().first(), tag.as_bytes().get(1)) {
+                (Some(b'B'), Some(b'-')) => Place::Begin,
+                (Some(b'I'), Some(b'-')) => Place::Inside,
+                (Some(b'E' | b'L'), Some(b'-')) => Place::End,
+                (Some(b'S' | b'U'), Some(b'-')) => Place::Single,
+                _ => return Err(TagSetError::Tag { tag: tag.clone() }),
+            };
+            if scheme == TagScheme::Bio && matches!(place, Place::End | Place::Single) {
+                return Err(TagSetError::Scheme {
+                    tag: tag.clone(),
+                    scheme: "bio",
+                });
+            }
+            if scheme == TagScheme::InsideOnly && place != Place::Inside {
+                return Err(TagSetError::Scheme {
+                    tag: tag.clone(),
+                    scheme: "inside",
+                });
+            }
+            let next = labels.len();
+            let label = *labels.entry(&tag[2..]).or_insert(next);
+            parsed.push(Some((label, place)));
+        }
+        if !parsed.iter().any(Option::is_none) {
+            return Err(TagSetError::NoOutside);
+        }
+        let mut names = vec![String::new(); labels.len()];
+        for (name, index) in labels {
+            names[index] = name.to_owned();
+        }
+        Ok(Self {
+            scheme,
+            tags: parsed,
+            labels: names,
+        })
+    }
+
+    /// Number of tags: columns of the head's output.
+    #[must_use]
+    pub fn tags(&self) -> usize {
+        self.tags.len()
+    }
+
+    /// The probabilities of a token about which nothing is known: surely outside.
+    #[must_use]
+    pub fn outside(&self) -> Vec<f32> {
+        let outside = self.tags.iter().position(Option::is_none);
+        (0..self.tags.len())
+            .map(|t| if Some(t) == outside { 1.0 } else { 0.0 })
+            .collect()
+    }
+
+    /// Entity labels, without prefixes.
+    #[must_use]
+    pub fn labels(&self) -> &[String] {
+        &self.labels
+    }
+
+    /// Finds the entities of `text`.
+    ///
+    /// `probabilities` is `[tokens, tags]`, row-major. All entities of the best tagging are
+    /// returned, whatever their score.
+    #[must_use]
+    pub fn decode(
+        &self,
+        text: &str,
+        tokens: &TokenizedText,
+        probabilities: &[f32],
+    ) -> Vec<EntitySpan> {
+        let columns = self.tags.len();
+        debug_assert_eq!(probabilities.len(), tokens.ids.len() * columns);
+        let words = group_words(tokens);
+        let scores = word_means(&words, probabilities, columns);
+        let path = self.best_path(&scores);
+
+        let mut found: Vec<EntitySpan> = Vec::new();
+        let mut open: Option<(usize, usize)> = None; // label, first word
+        let mut close = |open: &mut Option<(usize, usize)>, end: usize| {
+            if let Some((label, first)) = open.take() {
+                let (start, _) = words[first].1;
+                let (_, stop) = words[end - 1].1;
+                let score = (first..end)
+                    .map(|w| self.label_probability(&scores[w * columns..][..columns], label))
+                    .sum::<f32>()
+                    / (end - first) as f32;
+                if let Some((start, end)) = tidy_span(text, start, stop) {
+                    found.push(EntitySpan {
+                        label,
+                        start,
+                        end,
+                        score: score.min(1.0),
+                    });
+                }
+            }
+        };
+        for (word, &tag) in path.iter().enumerate() {
+            match self.tags[tag] {
+                None => close(&mut open, word),
+                Some((label, place)) => {
+                    let goes_on = matches!(place, Place::Inside | Place::End)
+                        && open.is_some_and(|(l, _)| l == label);
+                    if !goes_on {
+                        close(&mut open, word);
+                        open = Some((label, word));
+                    }
+                }
+            }
+        }
+        close(&mut open, path.len());
+        merge_touching(found)
+    }
+
+    /// Probability that a word belongs to `label`, in whatever place.
+    fn label_probability(&self, word: &[f32], label: usize) -> f32 {
+        self.tags
+            .iter()
+            .zip(word)
+            .filter(|(tag, _)| tag.is_some_and(|(l, _)| l == label))
+            .map(|(_, p)| p)
+            .sum()
+    }
+
+    /// Viterbi over words; linear in words and tags because a tag that continues an entity has few
+    /// predecessors and every other tag takes the best ending one.
+    fn best_path(&self, scores: &[f32]) -> Vec<usize> {
+        let columns = self.tags.len();
+        let words = scores.len() / columns;
+        if words == 0 {
+            return Vec::new();
+        }
+        let predecessors: Vec<Option<Vec<usize>>> =
+            (0..columns).map(|t| self.open_predecessors(t)).collect();
+        let log = |p: f32| p.max(1e-30).ln();
+
+        let mut best: Vec<f32> = (0..columns)
+            .map(|t| match predecessors[t] {
+                Some(_) => f32::NEG_INFINITY, // cannot start a text
+                None => log(scores[t]),
+            })
+            .collect();
+        let mut back = vec![0u32; words * columns];
+        let mut next = vec![0f32; columns];
+        for word in 1..words {
+            let ending = (0..columns)
+                .filter(|&t| self.may_end(t))
+                .fold(None, |top: Option<usize>, t| match top {
+                    Some(top) if best[top] >= best[t] => Some(top),
+                    _ => Some(t),
+                })
+                .unwrap_or(0);
+            for t in 0..columns {
+                let from = match &predecessors[t] {
+                    None => ending,
+                    Some(list) => list
+                        .iter()
+                        .copied()
+                        .reduce(|a, b| if best[a] >= best[b] { a } else { b })
+                        .unwrap_or(ending),
+                };
+                back[word * columns + t] = from as u32;
+                next[t] = best[from] + log(scores[word * columns + t]);
+            }
+            // Keep the sums small, so that a text of any length keeps its precision.
+            let top = next.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            for (b, n) in best.iter_mut().zip(&next) {
+                *b = n - top;
+            }
+        }
+        let mut tag = (0..columns)
+            .filter(|&t| self.may_end(t))
+            .reduce(|a, b| if best[a] >= best[b] { a } else { b })
+            .unwrap_or(0);
+        let mut path = vec![0; words];
+        for word in (0..words).rev() {
+            path[word] = tag;
+            tag = back[word * columns + tag] as usize;
+        }
+        path
+    }
+
+    /// The tags that must stand before `tag`, or `None` where any ended entity (or none) may.
+    fn open_predecessors(&self, tag: usize) -> Option<Vec<usize>> {
+        let (label, place) = self.tags[tag]?;
+        if self.scheme == TagScheme::InsideOnly || !matches!(place, Place::Inside | Place::End) {
+            return None;
+        }
+        let list: Vec<usize> = (0..self.tags.len())
+            .filter(|&t| {
+                self.tags[t]
+                    .is_some_and(|(l, p)| l == label && matches!(p, Place::Begin | Place::Inside))
+            })
+            .collect();
+        Some(list)
+    }
+
+    /// Whether an entity may end (or not have begun) at `tag`.
+    fn may_end(&self, tag: usize) -> bool {
+        match (self.scheme, self.tags[tag]) {
+            (TagScheme::Bioes, Some((_, place))) => matches!(place, Place::End | Place::Single),
+            _ => true,
+        }
+    }
+}
+
+/// A word: its tokens and its bytes.
+type Word = (std::ops::Range<usize>, (usize, usize));
+
+/// Joins the pieces of each word.
+fn group_words(tokens: &TokenizedText) -> Vec<Word> {
+    let mut words: Vec<Word> = Vec::new();
+    for (i, &(start, end)) in tokens.spans.iter().enumerate() {
+        match words.last_mut() {
+            Some((range, span)) if tokens.continues_word[i] => {
+                range.end = i + 1;
+                span.1 = span.1.max(end);
+            }
+            _ => words.push((i..i + 1, (start, end))),
+        }
+    }
+    words
+}
+
+/// Mean probabilities of each word's pieces: `[words, tags]`.
+fn word_means(words: &[Word], probabilities: &[f32], columns: usize) -> Vec<f32> {
+    let mut means = Vec::with_capacity(words.len() * columns);
+    for (range, _) in words {
+        let share = 1.0 / range.len() as f32;
+        let at = means.len();
+        means.resize(at + columns, 0.0);
+        for token in range.clone() {
+            let row = &probabilities[token * columns..][..columns];
+            for (mean, p) in means[at..].iter_mut().zip(row) {
+                *mean += share * p;
+            }
+        }
+    }
+    means
+}
+
+/// Entities of one label with nothing between them are one.
+fn merge_touching(found: Vec<EntitySpan>) -> Vec<EntitySpan> {
+    let mut merged: Vec<EntitySpan> = Vec::with_capacity(found.len());
+    for span in found {
+        match merged.last_mut() {
+            Some(last) if last.label == span.label && last.end >= span.start => {
+                let (a, b) = (
+                    (last.end - last.start) as f32,
+                    (span.end - span.start) as f32,
+                );
+                last.score = (last.score * a + span.score * b) / (a + b);
+                last.end = last.end.max(span.end);
+            }
+            _ => merged.push(span),
+        }
+    }
+    merged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tags(scheme: TagScheme, names: &[&str]) -> TagSet {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        TagSet::new(scheme, &names).unwrap()
+    }
+
+    /// One token a word, split at spaces.
+    fn words_of(text: &str) -> TokenizedText {
+        let mut out = TokenizedText::default();
+        let mut at = 0;
+        for word in text.split(' ') {
+            out.ids.push(1);
+            out.spans.push((at, at + word.len()));
+            out.continues_word.push(false);
+            at += word.len() + 1;
+        }
+        out
+    }
+
+    /// Rows with most of the mass on the named tag.
+    fn rows(columns: usize, picks: &[usize]) -> Vec<f32> {
+        let rest = 0.1 / (columns - 1) as f32;
+        picks
+            .iter()
+            .flat_map(|&pick| (0..columns).map(move |c| if c == pick { 0.9 } else { rest }))
+            .collect()
+    }
+
+    #[test]
+    fn bio_spans_are_exact_and_an_orphan_inside_tag_begins_nothing_likelier() {
+        let set = tags(TagScheme::Bio, &["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]);
+        let text = "Ada Lovelace met Bob in London";
+        let found = set.decode(text, &words_of(text), &rows(5, &[1, 2, 0, 1, 0, 3]));
+        let cut: Vec<_> = found
+            .iter()
+            .map(|s| (&text[s.start..s.end], set.labels()[s.label].as_str()))
+            .collect();
+        assert_eq!(
+            cut,
+            [("Ada Lovelace", "PER"), ("Bob", "PER"), ("London", "LOC")]
+        );
+        // I-LOC cannot follow B-PER: the path must choose, and never yields a broken entity.
+        let text = "Ada London";
+        let found = set.decode(text, &words_of(text), &rows(5, &[1, 4]));
+        assert_eq!(found.len(), 1);
+    }
+
+    #[test]
+    fn bioes_and_inside_only_schemes_decode() {
+        let set = tags(TagScheme::Bioes, &["O", "B-A", "I-A", "E-A", "S-A"]);
+        let text = "a b c d e";
+        let found = set.decode(text, &words_of(text), &rows(5, &[1, 2, 3, 0, 4]));
+        let spans: Vec<_> = found.iter().map(|s| (s.start, s.end)).collect();
+        assert_eq!(spans, [(0, 5), (8, 9)]);
+
+        let set = tags(TagScheme::InsideOnly, &["I-A", "I-B", "O"]);
+        let found = set.decode(text, &words_of(text), &rows(3, &[0, 0, 1, 2, 1]));
+        let spans: Vec<_> = found.iter().map(|s| (s.label, s.start, s.end)).collect();
+        assert_eq!(spans, [(0, 0, 3), (1, 4, 5), (1, 8, 9)]);
+    }
+
+    #[test]
+    fn pieces_of_a_word_are_one_word() {
+        let set = tags(TagScheme::Bio, &["O", "B-A", "I-A"]);
+        let tokens = TokenizedText {
+            ids: vec![1, 2, 3],
+            spans: vec![(0, 3), (3, 6), (7, 9)],
+            continues_word: vec![false, true, false],
+        };
+        // The second piece alone would be another entity's inside; the word's mean decides.
+        let strong = [0.0, 1.0, 0.0, 0.4, 0.6, 0.0, 1.0, 0.0, 0.0];
+        let found = set.decode("abcdef gh", &tokens, &strong);
+        assert_eq!((found[0].start, found[0].end), (0, 6));
+        assert!((found[0].score - 0.8).abs() < 1e-6);
+    }
+
+    #[test]
+    fn unknown_tags_and_missing_outside_are_errors() {
+        let names = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert!(matches!(
+            TagSet::new(TagScheme::Bio, &names(&["O", "PER"])),
+            Err(TagSetError::Tag { .. })
+        ));
+        assert!(matches!(
+            TagSet::new(TagScheme::Bio, &names(&["O", "S-PER"])),
+            Err(TagSetError::Scheme { .. })
+        ));
+        assert_eq!(
+            TagSet::new(TagScheme::Bio, &names(&["B-PER"])).unwrap_err(),
+            TagSetError::NoOutside
+        );
+    }
+}
