@@ -1,1 +1,15 @@
+//! What the server promises, one behaviour a file. `scripts/test.sh` installs what they need.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    missing_docs,
+    reason = "tests"
+)]
+
+mod support;
+
+mod batch_invariance;
+mod broken_packages;
+mod parity;
+mod text_limits;

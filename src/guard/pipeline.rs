@@ -14,11 +14,9 @@ use super::{
 use crate::detect::{Catalog, Coverage, Detector, SegmentScan};
 use crate::engine::HeadSet;
 use crate::scheduler::{Job, Refusal, Scheduler, Ticket, WindowOutcome};
-use crate::text::{PositionIndex, TextTokenizer, TokenizePool, TokenizePoolError, TokenizedText};
-
-/// Bytes of text a token stands for at the most, on average: for refusing early, so that the guess
-/// must be low.
-const BYTES_A_TOKEN: usize = 8;
+use crate::text::{
+    PositionIndex, TextTokenizer, TokenizePool, TokenizePoolError, TokenizedText, least_tokens,
+};
 
 /// Everything a check needs; shared by all requests.
 pub struct Guard {
@@ -183,22 +181,21 @@ impl Guard {
         wanted
     }
 
-    /// Refuses what the least number of tokens its bytes can stand for would already make too late,
-    /// before any work is done for it: under overload, saying no must cost almost nothing.
+    /// Refuses what even the least number of tokens its texts can have would make too late, before
+    /// they are tokenised: under overload, saying no must cost almost nothing.
     fn refuse_early(&self, check: &Check, wanted: &[Vec<HeadSet>]) -> Result<(), CheckError> {
         let mut refusal = None;
         for (package, heads) in self.catalog.packages.iter().zip(wanted) {
-            let bytes: usize = check
+            if heads.iter().all(|heads| heads.is_empty()) {
+                continue;
+            }
+            let tokens: usize = check
                 .segments
                 .iter()
                 .zip(heads)
                 .filter(|(_, heads)| !heads.is_empty())
-                .map(|(segment, _)| segment.text.len())
+                .map(|(segment, _)| least_tokens(&segment.text))
                 .sum();
-            if bytes == 0 {
-                continue;
-            }
-            let tokens = bytes / BYTES_A_TOKEN + 1;
             let window = package.windows.content();
             match self
                 .scheduler

@@ -120,14 +120,16 @@ impl Scheduler {
         window: usize,
         deadline: Instant,
     ) -> Result<(), Refusal> {
-        self.shared
-            .queue()
-            .admits_estimate(model, tokens, window, deadline, Instant::now())
+        let queue = self.shared.queue();
+        let admitted = queue.admits_estimate(model, tokens, window, deadline, Instant::now());
+        drop(queue);
+        admitted.inspect_err(count_refusal)
     }
 
     /// Queues `job`, or refuses it at once.
     pub fn submit(&self, job: Job) -> Result<Ticket, Refusal> {
-        let (id, done) = self.shared.queue().submit(job, Instant::now())?;
+        let submitted = self.shared.queue().submit(job, Instant::now());
+        let (id, done) = submitted.inspect_err(count_refusal)?;
         self.shared.wake.notify_one();
         Ok(Ticket::new(self.shared.clone(), id, done))
     }
@@ -137,4 +139,13 @@ impl Scheduler {
     pub fn jobs(&self) -> usize {
         self.shared.queue().jobs()
     }
+}
+
+fn count_refusal(refusal: &Refusal) {
+    let reason = match refusal {
+        Refusal::Overloaded { .. } => "overloaded",
+        Refusal::Unmeetable { .. } => "unmeetable",
+        Refusal::Closed => "closed",
+    };
+    metrics::counter!("portcullis_refused_total", "reason" => reason).increment(1);
 }

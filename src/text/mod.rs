@@ -12,5 +12,5 @@ mod window;
 pub use decode::{EntitySpan, TagScheme, TagSet, TagSetError};
 pub use pool::{TokenizePool, TokenizePoolError};
 pub use position::{Position, PositionIndex};
-pub use tokenize::{TextTokenizer, TokenizedText, TokenizerError};
+pub use tokenize::{TextTokenizer, TokenizedText, TokenizerError, least_tokens};
 pub use window::{WindowPlan, WindowPlanError};

@@ -1,0 +1,55 @@
+//! A text's scores do not depend on its neighbours in the batch.
+
+use std::sync::LazyLock;
+
+use portcullis::encoder::Model;
+use proptest::prelude::*;
+
+use crate::support::{build, bundled, distance, golden, packed_logits};
+
+static TINY: LazyLock<Model> = LazyLock::new(|| build(&golden("bert-sequence")));
+static TOKENS: LazyLock<Model> = LazyLock::new(|| build(&golden("bert-token")));
+
+fn sequence() -> impl Strategy<Value = Vec<u32>> {
+    let length = prop_oneof![Just(1usize), 2usize..20, 20usize..200, Just(512usize)];
+    length.prop_flat_map(|n| prop::collection::vec(4u32..128, n))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn any_neighbours_leave_the_logits_as_they_are(
+        sequences in prop::collection::vec(sequence(), 1..12),
+    ) {
+        for model in [&*TINY, &*TOKENS] {
+            let together = packed_logits(model, &sequences);
+            for (sequence, packed) in sequences.iter().zip(together) {
+                let alone = packed_logits(model, std::slice::from_ref(sequence)).remove(0);
+                let difference = distance(&alone, &packed);
+                prop_assert!(difference <= 1e-5, "{}", difference);
+            }
+        }
+    }
+}
+
+/// A server that pads, and masks the padding wrongly, scores the short text differently here.
+#[test]
+fn seven_tokens_beside_four_hundred_score_as_alone() {
+    let model = build(&bundled());
+    let short: Vec<u32> = vec![101, 8568, 2035, 3025, 7899, 1012, 102];
+    let long: Vec<u32> = (0..256).map(|i| 1000 + i * 37 % 20_000).collect();
+    let batch: portcullis::encoder::PackedBatch = [short.as_slice(), &long, &short, &long[..144]]
+        .into_iter()
+        .collect();
+    let alone: portcullis::encoder::PackedBatch = [short.as_slice()].into_iter().collect();
+    let together = model.scores(&batch, |_| true).unwrap();
+    let alone = model.scores(&alone, |_| true).unwrap();
+    for head in 0..model.heads() {
+        let scores = |s: &Vec<Option<portcullis::encoder::HeadOutput>>| {
+            s[head].as_ref().unwrap().scores.clone()
+        };
+        assert!(distance(&scores(&alone[0]), &scores(&together[0])) <= 1e-5);
+        assert!(distance(&scores(&alone[0]), &scores(&together[2])) <= 1e-5);
+    }
+}
