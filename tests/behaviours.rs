@@ -9,7 +9,10 @@
 
 mod support;
 
+mod bad_input;
 mod batch_invariance;
 mod broken_packages;
 mod parity;
+mod streams;
 mod text_limits;
+mod verdicts;

@@ -102,3 +102,128 @@ pub(crate) fn distance(a: &[f32], b: &[f32]) -> f32 {
         .map(|(a, b)| (a - b).abs())
         .fold(0.0, f32::max)
 }
+
+// === servers ===
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use portcullis::api::pb::v1::guard_service_client::GuardServiceClient;
+use portcullis::api::pb::v1::{CheckRequest, Role, Segment};
+use portcullis::api::{ServeError, Server, ServerHandle};
+use portcullis::cli::{assemble, assemble_on};
+use portcullis::config::{Config, PackageConfig};
+use portcullis::engine::{SimulatedCost, SimulatedEngine};
+use tokio::task::JoinHandle;
+use tonic::transport::{Channel, Endpoint};
+
+/// A server in this process.
+pub(crate) struct TestServer {
+    pub(crate) address: SocketAddr,
+    pub(crate) handle: ServerHandle,
+    pub(crate) running: JoinHandle<Result<(), ServeError>>,
+}
+
+/// Loopback, any port, no metrics, this package.
+pub(crate) fn config(package: PathBuf) -> Config {
+    let mut config = Config::default();
+    config.server.listen = "127.0.0.1:0".parse().unwrap();
+    config.server.metrics = None;
+    config.packages = vec![PackageConfig {
+        path: package,
+        detectors: Default::default(),
+    }];
+    config
+}
+
+/// A small package with one sequence head and no probes.
+pub(crate) fn tiny() -> Config {
+    config(golden("bert-sequence"))
+}
+
+impl TestServer {
+    /// Serves `config` on the CPU engine and waits until it is ready.
+    pub(crate) async fn start(config: Config) -> Self {
+        let of_load = config.clone();
+        Self::start_with(config, move || assemble(&of_load)).await
+    }
+
+    /// Serves the tiny package on a simulated device.
+    pub(crate) async fn simulated(config: Config, cost: SimulatedCost) -> Self {
+        let of_load = config.clone();
+        Self::start_with(config, move || {
+            let engine = SimulatedEngine::new(cost, vec![(3, false)]);
+            assemble_on(&of_load, Box::new(engine))
+        })
+        .await
+    }
+
+    async fn start_with<E: std::fmt::Display + Send + 'static>(
+        config: Config,
+        load: impl FnOnce() -> Result<portcullis::guard::Guard, E> + Send + 'static,
+    ) -> Self {
+        let server = Server::bind(config.server.clone()).unwrap();
+        let address = server.address();
+        let handle = ServerHandle::default();
+        let running = tokio::spawn(server.run(handle.clone(), load));
+        let started = Self {
+            address,
+            handle,
+            running,
+        };
+        if config.server.tls_cert.is_none() {
+            wait_ready(&started.channel().await).await;
+        }
+        started
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(crate) async fn channel(&self) -> Channel {
+        let endpoint = Endpoint::from_shared(self.url()).unwrap();
+        endpoint.connect().await.unwrap()
+    }
+
+    pub(crate) async fn client(&self) -> GuardServiceClient<Channel> {
+        GuardServiceClient::new(self.channel().await).max_decoding_message_size(64 << 20)
+    }
+
+    /// Shuts down and fails if the server did.
+    pub(crate) async fn stop(self) {
+        self.handle.shut_down();
+        self.running.await.unwrap().unwrap();
+    }
+}
+
+/// Waits until the guard service says that it serves.
+pub(crate) async fn wait_ready(channel: &Channel) {
+    let mut health = tonic_health::pb::health_client::HealthClient::new(channel.clone());
+    for _ in 0..600 {
+        let request = tonic_health::pb::HealthCheckRequest {
+            service: "portcullis.v1.GuardService".into(),
+        };
+        let status = health.check(request).await.unwrap().into_inner().status();
+        if status == tonic_health::ServingStatus::Serving.into() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the server did not become ready");
+}
+
+/// One user segment.
+pub(crate) fn user(text: impl Into<String>) -> CheckRequest {
+    CheckRequest {
+        segments: vec![segment(Role::User, text)],
+        ..CheckRequest::default()
+    }
+}
+
+pub(crate) fn segment(role: Role, text: impl Into<String>) -> Segment {
+    Segment {
+        role: role.into(),
+        text: text.into(),
+    }
+}

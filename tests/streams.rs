@@ -1,0 +1,138 @@
+//! `CheckStream`: answered as ready, matched by id, one failure stays one.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use portcullis::api::pb::v1::check_stream_response::Result as Answer;
+use portcullis::api::pb::v1::{CheckRequest, CheckStreamRequest};
+use portcullis::engine::SimulatedCost;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Code;
+
+use crate::support::{TestServer, tiny, user};
+
+fn message(id: impl Into<String>, request: CheckRequest) -> CheckStreamRequest {
+    CheckStreamRequest {
+        id: id.into(),
+        request: Some(request),
+        timeout: None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_requests_are_answered_each_once_and_errors_end_nothing() {
+    let server = TestServer::start(tiny()).await;
+    let mut client = server.client().await;
+    let (sender, receiver) = tokio::sync::mpsc::channel(8);
+    let mut answers = client
+        .check_stream(ReceiverStream::new(receiver))
+        .await
+        .unwrap()
+        .into_inner();
+    let sending = tokio::spawn(async move {
+        for i in 0..500 {
+            let request = match i % 50 {
+                7 => user(""),
+                8 => CheckRequest {
+                    policy_id: "none".into(),
+                    ..user("x")
+                },
+                _ => user(format!("text {i}")),
+            };
+            sender.send(message(i.to_string(), request)).await.unwrap();
+        }
+        sender
+            .send(CheckStreamRequest {
+                id: "500".into(),
+                ..Default::default()
+            })
+            .await
+            .unwrap();
+    });
+    let mut seen = BTreeSet::new();
+    while let Some(answer) = answers.message().await.unwrap() {
+        let i: usize = answer.id.parse().unwrap();
+        assert!(seen.insert(i), "{i} was answered twice");
+        match answer.result.unwrap() {
+            Answer::Response(_) => assert!(i < 500 && !matches!(i % 50, 7 | 8), "{i}"),
+            Answer::Error(error) => {
+                let expected = if i % 50 == 8 {
+                    Code::NotFound
+                } else {
+                    Code::InvalidArgument
+                };
+                assert_eq!(error.code, expected as i32, "{i}: {}", error.message);
+            }
+        }
+    }
+    sending.await.unwrap();
+    assert_eq!(seen.len(), 501);
+    server.stop().await;
+}
+
+/// Short texts overtake a long one that was sent first.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_come_as_they_are_ready() {
+    let cost = SimulatedCost {
+        fixed: 0.0,
+        a: 2e-4,
+        b: 0.0,
+    };
+    let mut slow = tiny();
+    slow.server.default_deadline_ms = 20_000;
+    let server = TestServer::simulated(slow, cost).await;
+    let mut client = server.client().await;
+    let long = message("long", user("word ".repeat(1500)));
+    let short = (0..5).map(|i| message(format!("short {i}"), user(format!("a {i}"))));
+    let requests: Vec<_> = std::iter::once(long).chain(short).collect();
+    let mut answers = client
+        .check_stream(tokio_stream::iter(requests))
+        .await
+        .unwrap()
+        .into_inner();
+    let mut order = Vec::new();
+    while let Some(answer) = answers.message().await.unwrap() {
+        assert!(matches!(answer.result, Some(Answer::Response(_))));
+        order.push(answer.id);
+    }
+    assert_eq!(order.len(), 6);
+    assert_eq!(order.last().unwrap(), "long");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_breaks_off_withdraws_its_work() {
+    let cost = SimulatedCost {
+        fixed: 0.0,
+        a: 1e-3,
+        b: 0.0,
+    };
+    let mut slow = tiny();
+    slow.server.default_deadline_ms = 60_000;
+    let server = TestServer::simulated(slow, cost).await;
+    let mut client = server.client().await;
+    let (sender, receiver) = tokio::sync::mpsc::channel(64);
+    let answers = client
+        .check_stream(ReceiverStream::new(receiver))
+        .await
+        .unwrap();
+    for i in 0..60 {
+        let text = format!("{i} {}", "word ".repeat(100));
+        sender
+            .send(message(i.to_string(), user(text)))
+            .await
+            .unwrap();
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    drop((answers, sender));
+    // 60 texts of 400 tokens and more would keep the device for over 20 s.
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let start = std::time::Instant::now();
+    client.check(user("next")).await.unwrap();
+    assert!(
+        start.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        start.elapsed()
+    );
+    server.stop().await;
+}
