@@ -158,7 +158,7 @@ impl TestServer {
         .await
     }
 
-    async fn start_with<E: std::fmt::Display + Send + 'static>(
+    pub(crate) async fn start_with<E: std::fmt::Display + Send + 'static>(
         config: Config,
         load: impl FnOnce() -> Result<portcullis::guard::Guard, E> + Send + 'static,
     ) -> Self {

@@ -1,0 +1,186 @@
+//! Who may call: API keys, TLS, client certificates, and which addresses may do without.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use portcullis::api::pb::v1::guard_service_client::GuardServiceClient;
+use portcullis::config::Config;
+use portcullis::ops::auth::new_key;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tonic::{Code, Request};
+
+use crate::support::{TestServer, tiny, user, wait_ready};
+
+fn write(dir: &Path, name: &str, text: &str) -> PathBuf {
+    let path = dir.join(name);
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_key_file_only_known_keys_pass_and_health_needs_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let (key, hash) = new_key();
+    let mut config = tiny();
+    let file = format!("[keys]\ngateway = \"{hash}\"\n");
+    config.server.api_keys = Some(write(dir.path(), "keys.toml", &file));
+    let server = TestServer::start(config).await; // asks for health without a key
+    let mut client = server.client().await;
+    let with = |name: &'static str, value: String| {
+        let mut request = Request::new(user("x"));
+        request.metadata_mut().insert(name, value.parse().unwrap());
+        request
+    };
+    for request in [
+        Request::new(user("x")),
+        with("authorization", "Bearer pk_wrong".into()),
+        with("authorization", format!("Basic {key}")),
+        with("authorization", "Bearer".into()),
+        with("x-api-key", hash.clone()),
+        with("x-api-key", String::new()),
+    ] {
+        let error = client.check(request).await.unwrap_err();
+        assert_eq!(error.code(), Code::Unauthenticated, "{error:?}");
+        assert!(!error.message().contains("pk_"), "keys are not repeated");
+    }
+    for request in [
+        with("authorization", format!("Bearer {key}")),
+        with("authorization", format!("bearer {key}")),
+        with("x-api-key", key.clone()),
+    ] {
+        client.check(request).await.unwrap();
+    }
+    let mut reflection =
+        tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient::new(
+            server.channel().await,
+        );
+    let none = tokio_stream::empty();
+    let error = reflection.server_reflection_info(none).await.unwrap_err();
+    assert_eq!(error.code(), Code::Unauthenticated);
+    server.stop().await;
+}
+
+struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    fn pem(&self) -> String {
+        self.0.as_ref().pem()
+    }
+
+    /// A certificate and its key for `name`.
+    fn issue(&self, name: &str) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        (certificate.pem(), key.serialize_pem())
+    }
+}
+
+async fn connect(
+    server: &TestServer,
+    ca: &Authority,
+    identity: Option<(String, String)>,
+) -> Result<Channel, tonic::transport::Error> {
+    let mut tls = ClientTlsConfig::new()
+        .domain_name("localhost")
+        .ca_certificate(Certificate::from_pem(ca.pem()));
+    if let Some((cert, key)) = identity {
+        tls = tls.identity(Identity::from_pem(cert, key));
+    }
+    let url = format!("https://localhost:{}", server.address.port());
+    let endpoint = Endpoint::from_shared(url).unwrap().tls_config(tls).unwrap();
+    endpoint.connect().await
+}
+
+fn with_tls(dir: &Path, ca: &Authority) -> Config {
+    let (cert, key) = ca.issue("localhost");
+    let mut config = tiny();
+    config.server.tls_cert = Some(write(dir, "server.pem", &cert));
+    config.server.tls_key = Some(write(dir, "server.key", &key));
+    config
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_serves_those_who_trust_the_authority() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ca, stranger) = (Authority::new(), Authority::new());
+    let server = TestServer::start(with_tls(dir.path(), &ca)).await;
+    let channel = connect(&server, &ca, None).await.unwrap();
+    wait_ready(&channel).await;
+    GuardServiceClient::new(channel).check(user("x")).await.unwrap();
+    assert!(connect(&server, &stranger, None).await.is_err());
+    // Plain text on a TLS port gets nowhere.
+    let plain = Endpoint::from_shared(server.url()).unwrap().connect_lazy();
+    GuardServiceClient::new(plain).check(user("x")).await.unwrap_err();
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mutual_tls_turns_away_clients_without_a_certificate_of_the_authority() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ca, clients, stranger) = (Authority::new(), Authority::new(), Authority::new());
+    let mut config = with_tls(dir.path(), &ca);
+    config.server.tls_client_ca = Some(write(dir.path(), "clients.pem", &clients.pem()));
+    let server = TestServer::start(config).await;
+    let channel = connect(&server, &ca, Some(clients.issue("gateway"))).await.unwrap();
+    wait_ready(&channel).await;
+    GuardServiceClient::new(channel).check(user("x")).await.unwrap();
+    for identity in [None, Some(stranger.issue("gateway"))] {
+        // TLS 1.3 reports the refusal on connecting or on first use.
+        if let Ok(channel) = connect(&server, &ca, identity).await {
+            GuardServiceClient::new(channel).check(user("x")).await.unwrap_err();
+        }
+    }
+    server.stop().await;
+}
+
+#[test]
+fn other_than_loopback_addresses_need_tls_and_credentials_or_a_plain_word() {
+    let any = "0.0.0.0:0".parse().unwrap();
+    let mut config = Config::default();
+    config.server.listen = any;
+    let error = config.validate().unwrap_err().to_string();
+    for word in ["server.listen", "TLS", "--insecure"] {
+        assert!(error.contains(word), "{error}");
+    }
+    config.server.api_keys = Some("keys.toml".into());
+    config.validate().expect_err("keys without TLS would be read by anybody on the way");
+    config.server.tls_cert = Some("cert.pem".into());
+    config.server.tls_key = Some("key.pem".into());
+    config.validate().unwrap();
+    config.server.api_keys = None;
+    config.validate().expect_err("TLS without credentials lets anybody in");
+    config.server.tls_client_ca = Some("ca.pem".into());
+    config.validate().unwrap();
+
+    let mut config = Config::default();
+    config.server.listen = any;
+    config.server.insecure = true;
+    config.validate().unwrap();
+}
+
+#[test]
+fn files_that_are_no_certificates_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let nonsense = write(dir.path(), "nonsense.pem", "nonsense");
+    for files in [
+        ["--tls-cert", "/nonexistent.pem", "--tls-key", "/nonexistent.pem"],
+        ["--tls-cert", nonsense.to_str().unwrap(), "--tls-key", nonsense.to_str().unwrap()],
+    ] {
+        let out = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--metrics", "off"])
+            .args(files)
+            .output()
+            .unwrap();
+        assert_eq!(out.status.code(), Some(2));
+        let error = String::from_utf8(out.stderr).unwrap();
+        assert!(error.contains(files[1]), "{error}");
+    }
+}
