@@ -1,1 +1,203 @@
-fn main() {}
+//! One benchmark a stage, from text to verdict: `cargo bench`, or `cargo bench -- forward`.
+
+#![allow(clippy::unwrap_used, missing_docs, reason = "benchmarks")]
+
+use std::hint::black_box;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use portcullis::api::pb::v1::guard_service_client::GuardServiceClient;
+use portcullis::api::pb::v1::{CheckRequest, Role, Segment};
+use portcullis::api::{Server, ServerHandle};
+use portcullis::cli::{assemble, assemble_on};
+use portcullis::config::Config;
+use portcullis::encoder::{Model, PackedBatch};
+use portcullis::engine::{CpuEngine, Engine, HeadSet, ModelId, SimulatedCost, SimulatedEngine};
+use portcullis::package::Package;
+use portcullis::scheduler::{CostModel, Job, Scheduler, SchedulerConfig, Window};
+use portcullis::text::WindowPlan;
+
+fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn package() -> Package {
+    Package::open(&repository("models/portcullis-minilm-l6")).unwrap()
+}
+
+/// Lengths of user texts are long-tailed: most are short, some fill several windows.
+fn mixed_lengths(count: usize) -> Vec<usize> {
+    let shape = [
+        12, 18, 25, 9, 40, 64, 15, 30, 120, 22, 11, 256, 35, 17, 80, 48,
+    ];
+    (0..count).map(|i| shape[i % shape.len()]).collect()
+}
+
+fn batch(lengths: &[usize]) -> PackedBatch {
+    let mut batch = PackedBatch::new();
+    for (s, &n) in lengths.iter().enumerate() {
+        let ids: Vec<u32> = (0..n)
+            .map(|i| 1000 + ((s * 131 + i * 37) % 25_000) as u32)
+            .collect();
+        batch.push(&ids);
+    }
+    batch
+}
+
+fn tokenize(c: &mut Criterion) {
+    let package = package();
+    let sentence = "Please summarise the attached report and mail it to the board by Friday. ";
+    let mut group = c.benchmark_group("tokenize");
+    for (name, repeats) in [("sentence", 1), ("page", 40), ("book", 4_000)] {
+        let text = sentence.repeat(repeats);
+        group.throughput(Throughput::Bytes(text.len() as u64));
+        group.bench_function(name, |b| {
+            b.iter(|| package.tokenizer.tokenize(black_box(&text)))
+        });
+    }
+}
+
+fn windows_and_pack(c: &mut Criterion) {
+    let plan = WindowPlan::new(256, 2, 64).unwrap();
+    c.bench_function("windows/100k tokens", |b| {
+        b.iter(|| {
+            plan.windows(black_box(100_000))
+                .map(|w| w.len())
+                .sum::<usize>()
+        });
+    });
+    let sequences: Vec<Vec<u32>> = mixed_lengths(64).iter().map(|&n| vec![7; n]).collect();
+    c.bench_function("pack/64 mixed sequences", |b| {
+        b.iter(|| sequences.iter().map(Vec::as_slice).collect::<PackedBatch>());
+    });
+}
+
+fn forward(c: &mut Criterion) {
+    let model = Arc::new(Model::build(&package()).unwrap());
+    let mut engine = CpuEngine::new(Config::default().engine.engine_threads()).unwrap();
+    engine.load(model).unwrap();
+    let heads = (0..3).fold(HeadSet::EMPTY, |s, h| s.union(HeadSet::one(h)));
+    let mut group = c.benchmark_group("forward");
+    group
+        .sample_size(20)
+        .measurement_time(Duration::from_secs(5));
+    for (name, lengths) in [
+        ("1x16", vec![16]),
+        ("1x128", vec![128]),
+        ("32x128", vec![128; 32]),
+        ("64 mixed", mixed_lengths(64)),
+    ] {
+        let batch = batch(&lengths);
+        group.throughput(Throughput::Elements(batch.tokens() as u64));
+        group.bench_function(name, |b| {
+            b.iter(|| engine.run(ModelId(0), &batch, heads).unwrap())
+        });
+    }
+}
+
+/// A device that takes no time, under the tiny package of the parity tests.
+fn null_config() -> Config {
+    config(repository("tests/golden/bert-sequence"))
+}
+
+fn config(path: PathBuf) -> Config {
+    let mut config = Config::default();
+    config.server.listen = "127.0.0.1:0".parse().unwrap();
+    config.server.metrics = None;
+    config.packages = vec![path.into()];
+    config
+}
+
+fn null_engine() -> Box<dyn Engine> {
+    Box::new(SimulatedEngine::new(
+        SimulatedCost::default(),
+        vec![(3, false)],
+    ))
+}
+
+fn scheduler(c: &mut Criterion) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let mut engine = null_engine();
+    let package = Package::open(&repository("tests/golden/bert-sequence")).unwrap();
+    engine
+        .load(Arc::new(Model::build(&package).unwrap()))
+        .unwrap();
+    let costs = vec![CostModel::new(1e-6, 1e-9, 0.0)];
+    let scheduler = Scheduler::start(engine, costs, SchedulerConfig::default()).unwrap();
+    let mut i = 0u32;
+    c.bench_function("scheduler/one job, null engine", |b| {
+        b.iter(|| {
+            i += 1;
+            let deadline = Instant::now() + Duration::from_secs(1);
+            let ticket = scheduler.submit(Job {
+                model: ModelId(0),
+                tenant: "bench".into(),
+                windows: vec![Window {
+                    ids: vec![i; 32].into(),
+                    heads: HeadSet::one(0),
+                }],
+                deadline,
+            });
+            runtime.block_on(ticket.unwrap().finish(deadline))
+        });
+    });
+}
+
+/// One Check over loopback: with a device that takes no time, and with the bundled model.
+fn check(c: &mut Criterion) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let null = null_config();
+    let real = config(repository("models/portcullis-minilm-l6"));
+    for (name, config) in [("null engine", null), ("bundled package", real)] {
+        let is_null = name == "null engine";
+        let server = runtime.block_on(async { Server::bind(config.server.clone()).unwrap() });
+        let url = format!("http://{}", server.address());
+        let handle = ServerHandle::default();
+        let running = runtime.spawn(server.run(handle.clone(), move || {
+            if is_null {
+                assemble_on(&config, null_engine())
+            } else {
+                assemble(&config)
+            }
+        }));
+        let mut client = runtime.block_on(async {
+            let mut client = GuardServiceClient::connect(url).await.unwrap();
+            while client.check(request(0)).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            client
+        });
+        let mut i = 0;
+        c.bench_function(&format!("check over loopback/{name}"), |b| {
+            b.iter(|| {
+                i += 1;
+                runtime.block_on(client.check(request(i))).unwrap()
+            });
+        });
+        handle.shut_down();
+        drop(client);
+        runtime.block_on(running).unwrap().unwrap();
+    }
+}
+
+fn request(i: usize) -> CheckRequest {
+    CheckRequest {
+        segments: vec![Segment {
+            role: Role::User.into(),
+            text: format!("Could you tell me what the weather will be like tomorrow, case {i}?"),
+        }],
+        ..CheckRequest::default()
+    }
+}
+
+criterion_group!(
+    stages,
+    tokenize,
+    windows_and_pack,
+    forward,
+    scheduler,
+    check
+);
+criterion_main!(stages);

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::detect::PackageSource;
 use crate::guard::{Limits, PolicyConfig};
 use crate::ops::logs::LogFormat;
 use crate::scheduler::SchedulerConfig;
@@ -27,7 +28,7 @@ pub struct Config {
     /// Logs.
     pub log: LogConfig,
     /// Model packages; the bundled one where none is listed.
-    pub packages: Vec<PackageConfig>,
+    pub packages: Vec<PackageSource>,
     /// Policies, by name.
     pub policies: BTreeMap<String, PolicyConfig>,
 }
@@ -61,6 +62,8 @@ pub struct ServerConfig {
     pub max_message_bytes: usize,
     /// Requests in flight at once.
     pub max_in_flight: usize,
+    /// Connections at once; more are closed on arrival.
+    pub max_connections: usize,
     /// Open `CheckStream`s at once.
     pub max_streams: usize,
     /// Requests in flight on one stream.
@@ -84,6 +87,7 @@ impl Default for ServerConfig {
             default_deadline_ms: 2_000,
             max_message_bytes: 4 << 20,
             max_in_flight: 8_192,
+            max_connections: 4_096,
             max_streams: 1_024,
             stream_in_flight: 64,
             max_calls_per_connection: 2_048,
@@ -208,17 +212,6 @@ impl Default for LogConfig {
     }
 }
 
-/// `[[packages]]`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PackageConfig {
-    /// Directory of the package.
-    pub path: PathBuf,
-    /// Other names for its detectors, by the name the package gives.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub detectors: BTreeMap<String, String>,
-}
-
 /// What is wrong with a configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -318,6 +311,7 @@ impl Config {
             ),
             ("server.max_message_bytes", server.max_message_bytes),
             ("server.max_in_flight", server.max_in_flight),
+            ("server.max_connections", server.max_connections),
             ("server.max_streams", server.max_streams),
             ("server.stream_in_flight", server.stream_in_flight),
             (
@@ -356,19 +350,16 @@ impl Config {
 
     /// The packages to serve: those listed, or the bundled one, looked for here and in every
     /// directory above the program.
-    pub fn packages(&self) -> Result<Vec<(PathBuf, BTreeMap<String, String>)>, ConfigError> {
+    pub fn packages(&self) -> Result<Vec<PackageSource>, ConfigError> {
         if !self.packages.is_empty() {
-            let listed = self.packages.iter();
-            return Ok(listed
-                .map(|p| (p.path.clone(), p.detectors.clone()))
-                .collect());
+            return Ok(self.packages.clone());
         }
         let program = std::env::current_exe().unwrap_or_default();
         std::iter::once(Path::new(""))
             .chain(program.ancestors().skip(1))
             .map(|dir| dir.join("models").join(BUNDLED))
             .find(|dir| dir.is_dir())
-            .map(|dir| vec![(dir, BTreeMap::new())])
+            .map(|dir| vec![dir.into()])
             .ok_or(ConfigError::NoPackage)
     }
 }

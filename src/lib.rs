@@ -4,17 +4,17 @@
 //! onto transformer classifiers and answers with verdicts. The modules, from the top; each imports
 //! only from those below it:
 //!
-//! - [`cli`]: the commands.
-//! - [`config`]: one typed configuration.
-//! - [`api`]: what callers see; protobuf and domain meet here only.
-//! - [`ops`]: logs, metrics, authentication, limits.
-//! - [`guard`]: the domain: checks, policies, verdicts.
-//! - [`detect`]: detectors.
-//! - [`scheduler`]: queue, batches, device worker.
-//! - [`engine`]: where a batch runs.
-//! - [`encoder`]: the networks.
-//! - [`package`]: models on disk.
-//! - [`text`]: tokens, windows, spans.
+//! - [`cli`] — the commands.
+//! - [`config`] — one typed configuration.
+//! - [`api`] — what callers see; protobuf and domain meet here only.
+//! - [`ops`] — logs, metrics, authentication, limits.
+//! - [`guard`] — the domain: checks, policies, verdicts.
+//! - [`detect`] — detectors.
+//! - [`scheduler`] — queue, batches, device worker.
+//! - [`engine`] — where a batch runs.
+//! - [`encoder`] — the networks.
+//! - [`package`] — models on disk.
+//! - [`text`] — tokens, windows, spans.
 
 pub mod api;
 pub mod cli;

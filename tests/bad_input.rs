@@ -275,6 +275,40 @@ async fn a_half_closed_stream_ends_well() {
     server.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_above_the_limit_are_closed_and_their_places_come_free() {
+    let mut limited = tiny();
+    limited.server.max_connections = 3;
+    let server = TestServer::start(limited).await; // its own connection may linger for a moment
+    let mut held = Vec::new();
+    for _ in 0..6 {
+        if let Ok(channel) = tonic::transport::Endpoint::from_shared(server.url())
+            .unwrap()
+            .connect()
+            .await
+        {
+            use portcullis::api::pb::v1::guard_service_client::GuardServiceClient;
+            if GuardServiceClient::new(channel.clone())
+                .check(user("x"))
+                .await
+                .is_ok()
+            {
+                held.push(channel);
+            }
+        }
+    }
+    assert!((2..=3).contains(&held.len()), "{}", held.len());
+    held.clear();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    server
+        .client()
+        .await
+        .check(user("place again"))
+        .await
+        .unwrap();
+    server.stop().await;
+}
+
 /// All are open at once as far as the limits go; each of the others gets its status.
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_streams_leave_the_server_standing() {

@@ -280,7 +280,7 @@ fn a_package_whose_probe_scores_otherwise_does_not_serve() {
             ),
         );
         let mut engine = CpuEngine::new(1).unwrap();
-        Catalog::load(&[(dir.path().to_owned(), Default::default())], &mut engine).map(|_| ())
+        Catalog::load(&[dir.path().to_owned().into()], &mut engine).map(|_| ())
     };
     let error = load(2.0).unwrap_err().to_string();
     println!("{error}");

@@ -114,11 +114,17 @@ async fn tls_serves_those_who_trust_the_authority() {
     let server = TestServer::start(with_tls(dir.path(), &ca)).await;
     let channel = connect(&server, &ca, None).await.unwrap();
     wait_ready(&channel).await;
-    GuardServiceClient::new(channel).check(user("x")).await.unwrap();
+    GuardServiceClient::new(channel)
+        .check(user("x"))
+        .await
+        .unwrap();
     assert!(connect(&server, &stranger, None).await.is_err());
     // Plain text on a TLS port gets nowhere.
     let plain = Endpoint::from_shared(server.url()).unwrap().connect_lazy();
-    GuardServiceClient::new(plain).check(user("x")).await.unwrap_err();
+    GuardServiceClient::new(plain)
+        .check(user("x"))
+        .await
+        .unwrap_err();
     server.stop().await;
 }
 
@@ -129,13 +135,21 @@ async fn mutual_tls_turns_away_clients_without_a_certificate_of_the_authority() 
     let mut config = with_tls(dir.path(), &ca);
     config.server.tls_client_ca = Some(write(dir.path(), "clients.pem", &clients.pem()));
     let server = TestServer::start(config).await;
-    let channel = connect(&server, &ca, Some(clients.issue("gateway"))).await.unwrap();
+    let channel = connect(&server, &ca, Some(clients.issue("gateway")))
+        .await
+        .unwrap();
     wait_ready(&channel).await;
-    GuardServiceClient::new(channel).check(user("x")).await.unwrap();
+    GuardServiceClient::new(channel)
+        .check(user("x"))
+        .await
+        .unwrap();
     for identity in [None, Some(stranger.issue("gateway"))] {
         // TLS 1.3 reports the refusal on connecting or on first use.
         if let Ok(channel) = connect(&server, &ca, identity).await {
-            GuardServiceClient::new(channel).check(user("x")).await.unwrap_err();
+            GuardServiceClient::new(channel)
+                .check(user("x"))
+                .await
+                .unwrap_err();
         }
     }
     server.stop().await;
@@ -151,12 +165,16 @@ fn other_than_loopback_addresses_need_tls_and_credentials_or_a_plain_word() {
         assert!(error.contains(word), "{error}");
     }
     config.server.api_keys = Some("keys.toml".into());
-    config.validate().expect_err("keys without TLS would be read by anybody on the way");
+    config
+        .validate()
+        .expect_err("keys without TLS would be read by anybody on the way");
     config.server.tls_cert = Some("cert.pem".into());
     config.server.tls_key = Some("key.pem".into());
     config.validate().unwrap();
     config.server.api_keys = None;
-    config.validate().expect_err("TLS without credentials lets anybody in");
+    config
+        .validate()
+        .expect_err("TLS without credentials lets anybody in");
     config.server.tls_client_ca = Some("ca.pem".into());
     config.validate().unwrap();
 
@@ -171,8 +189,18 @@ fn files_that_are_no_certificates_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let nonsense = write(dir.path(), "nonsense.pem", "nonsense");
     for files in [
-        ["--tls-cert", "/nonexistent.pem", "--tls-key", "/nonexistent.pem"],
-        ["--tls-cert", nonsense.to_str().unwrap(), "--tls-key", nonsense.to_str().unwrap()],
+        [
+            "--tls-cert",
+            "/nonexistent.pem",
+            "--tls-key",
+            "/nonexistent.pem",
+        ],
+        [
+            "--tls-cert",
+            nonsense.to_str().unwrap(),
+            "--tls-key",
+            nonsense.to_str().unwrap(),
+        ],
     ] {
         let out = Command::new(env!("CARGO_BIN_EXE_portcullis"))
             .args(["serve", "--listen", "127.0.0.1:0", "--metrics", "off"])

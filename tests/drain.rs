@@ -24,14 +24,25 @@ struct Program {
 impl Program {
     fn start(args: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--metrics", "off", "--log-format", "json"])
+            .args([
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--metrics",
+                "off",
+                "--log-format",
+                "json",
+            ])
             .args(args)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let address = loop {
-            let line = lines.next().expect("the program says where it listens").unwrap();
+            let line = lines
+                .next()
+                .expect("the program says where it listens")
+                .unwrap();
             let event: serde_json::Value = serde_json::from_str(&line).unwrap();
             if let Some(address) = event["fields"]["address"].as_str() {
                 break address.parse().unwrap();
@@ -51,7 +62,13 @@ impl Program {
 
     fn terminate(&self) {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 }
 
@@ -91,7 +108,11 @@ async fn requests_under_way_are_answered_and_the_program_ends_with_zero() {
     // A stream with requests under way as well.
     let mut client = GuardServiceClient::new(program.channel().await);
     let (sender, receiver) = tokio::sync::mpsc::channel(16);
-    let mut answers = client.check_stream(ReceiverStream::new(receiver)).await.unwrap().into_inner();
+    let mut answers = client
+        .check_stream(ReceiverStream::new(receiver))
+        .await
+        .unwrap()
+        .into_inner();
     for i in 0..16 {
         let request = CheckStreamRequest {
             id: i.to_string(),
@@ -119,7 +140,11 @@ async fn requests_under_way_are_answered_and_the_program_ends_with_zero() {
             Err(status) => break status,
         }
     };
-    assert_eq!((answered, ended.code()), (16, Code::Unavailable), "{ended:?}");
+    assert_eq!(
+        (answered, ended.code()),
+        (16, Code::Unavailable),
+        "{ended:?}"
+    );
     let mut total = 0;
     while let Some(counts) = tasks.join_next().await {
         let (before, after) = counts.unwrap();
@@ -127,7 +152,10 @@ async fn requests_under_way_are_answered_and_the_program_ends_with_zero() {
     }
     assert!(total > 50, "too little load to mean anything: {total}");
     let status = program.child.wait().unwrap();
-    println!("{total} requests answered, stopped after {:?}", start.elapsed());
+    println!(
+        "{total} requests answered, stopped after {:?}",
+        start.elapsed()
+    );
     assert_eq!(status.code(), Some(0));
     assert!(start.elapsed() < Duration::from_secs(10));
 }
@@ -145,5 +173,8 @@ async fn a_server_that_cannot_load_its_package_says_why_and_ends_with_two() {
     std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut text).unwrap();
     assert_eq!(status.code(), Some(2), "{text}");
     let last = text.lines().last().unwrap();
-    assert!(last.starts_with("error: /nonexistent/package: no such directory"), "{text}");
+    assert!(
+        last.starts_with("error: /nonexistent/package: no such directory"),
+        "{text}"
+    );
 }

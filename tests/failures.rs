@@ -56,9 +56,17 @@ async fn failures_are_reported_and_the_next_request_is_served() {
     let mut client = server.client().await;
     // The tiny tokenizer makes one token a letter.
     for (length, word) in [(PANIC, "panic"), (FAIL, "failed"), (NAN, "finite")] {
-        let verdict = client.check(user("a".repeat(length))).await.unwrap().into_inner();
+        let verdict = client
+            .check(user("a".repeat(length)))
+            .await
+            .unwrap()
+            .into_inner();
         assert_eq!(verdict.outcome(), Outcome::Failed, "{length}");
-        assert_eq!(verdict.action(), Action::Block, "the default policy fails closed");
+        assert_eq!(
+            verdict.action(),
+            Action::Block,
+            "the default policy fails closed"
+        );
         assert!(verdict.action_reason.contains("fails closed"));
         let detector = &verdict.detectors[0];
         assert_eq!(detector.state(), DetectorState::Failed);

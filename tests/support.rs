@@ -112,7 +112,7 @@ use portcullis::api::pb::v1::guard_service_client::GuardServiceClient;
 use portcullis::api::pb::v1::{CheckRequest, Role, Segment};
 use portcullis::api::{ServeError, Server, ServerHandle};
 use portcullis::cli::{assemble, assemble_on};
-use portcullis::config::{Config, PackageConfig};
+use portcullis::config::Config;
 use portcullis::engine::{SimulatedCost, SimulatedEngine};
 use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint};
@@ -129,10 +129,7 @@ pub(crate) fn config(package: PathBuf) -> Config {
     let mut config = Config::default();
     config.server.listen = "127.0.0.1:0".parse().unwrap();
     config.server.metrics = None;
-    config.packages = vec![PackageConfig {
-        path: package,
-        detectors: Default::default(),
-    }];
+    config.packages = vec![package.into()];
     config
 }
 

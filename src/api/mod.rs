@@ -1,6 +1,7 @@
 //! What callers see. Protobuf and the domain meet in [`convert`] and nowhere else.
 
 mod codec;
+mod connections;
 pub mod convert;
 mod deadline;
 mod guard_service;

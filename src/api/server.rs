@@ -13,6 +13,7 @@ use tonic::{Code, Request, Status};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
+use super::connections::bounded;
 use super::pb;
 use super::pb::v1::guard_service_server::{GuardServiceServer, SERVICE_NAME};
 use super::status::ApiError;
@@ -137,21 +138,31 @@ impl Server {
                 .max_decoding_message_size(self.config.max_message_bytes),
             authenticate(auth.clone()),
         );
-        let reflection = InterceptedService::new(
+        // Many clients still speak the older of the two.
+        let reflection = || {
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(pb::DESCRIPTOR)
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-                .build_v1()
-                .map_err(|e| ServeError::Transport(e.to_string()))?,
-            authenticate(auth),
-        );
+        };
+        let reflection_error =
+            |e: tonic_reflection::server::Error| ServeError::Transport(e.to_string());
+        let reflection_v1 = reflection().build_v1().map_err(reflection_error)?;
+        let reflection_v1alpha = reflection().build_v1alpha().map_err(reflection_error)?;
+        let incoming = bounded(self.incoming, self.config.max_connections);
         let stopped = stop.clone();
         let serving = tokio::spawn(
             transport
                 .add_service(health_service)
-                .add_service(reflection)
+                .add_service(InterceptedService::new(
+                    reflection_v1,
+                    authenticate(auth.clone()),
+                ))
+                .add_service(InterceptedService::new(
+                    reflection_v1alpha,
+                    authenticate(auth),
+                ))
                 .add_service(guard_service)
-                .serve_with_incoming_shutdown(self.incoming, async move {
+                .serve_with_incoming_shutdown(incoming, async move {
                     stopped.cancelled().await;
                 }),
         );

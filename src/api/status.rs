@@ -22,7 +22,7 @@ pub(super) struct ApiError {
     pub(super) message: String,
     field: Option<String>,
     retry_after: Option<Duration>,
-    metadata: HashMap<String, String>,
+    needs: Option<Duration>,
 }
 
 impl ApiError {
@@ -33,7 +33,7 @@ impl ApiError {
             message: message.into(),
             field: None,
             retry_after: None,
-            metadata: HashMap::new(),
+            needs: None,
         }
     }
 
@@ -60,7 +60,11 @@ impl ApiError {
 
     /// As the status of a call.
     pub(super) fn into_status(self) -> Status {
-        let mut details = ErrorDetails::with_error_info(self.reason, DOMAIN, self.metadata);
+        let needs_ms = self
+            .needs
+            .map(|n| ("needs_ms".to_owned(), n.as_millis().to_string()));
+        let metadata: HashMap<_, _> = needs_ms.into_iter().collect();
+        let mut details = ErrorDetails::with_error_info(self.reason, DOMAIN, metadata);
         if let Some(field) = self.field {
             details.add_bad_request_violation(field, self.message.clone());
         }
@@ -103,8 +107,7 @@ impl From<CheckError> for ApiError {
         match error {
             CheckError::Invalid { field, .. } => api.field = Some(field),
             CheckError::Refused(Refusal::Unmeetable { needs, .. }) => {
-                let needs = needs.as_millis().to_string();
-                api.metadata.insert("needs_ms".into(), needs);
+                api.needs = Some(needs);
             }
             _ => {}
         }

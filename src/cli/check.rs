@@ -11,7 +11,7 @@ use super::{Done, Result, assemble, render, runtime};
 use crate::api::pb::v1::guard_service_client::GuardServiceClient;
 use crate::api::pb::v1::{Action, CheckRequest, CheckResponse, Role, Segment};
 use crate::api::{convert, json};
-use crate::config::{Config, PackageConfig};
+use crate::config::Config;
 use crate::ops::auth::Tenant;
 
 #[derive(Debug, clap::Args)]
@@ -128,10 +128,7 @@ async fn in_process(
         None => Config::default(),
     };
     if let Some(path) = &args.package {
-        config.packages = vec![PackageConfig {
-            path: path.clone(),
-            detectors: Default::default(),
-        }];
+        config.packages = vec![path.clone().into()];
     }
     let guard = assemble(&config)?;
     let deadline = Instant::now() + timeout;

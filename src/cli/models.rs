@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Done, Result};
 use crate::config::Config;
-use crate::detect::Catalog;
+use crate::detect::{Catalog, PackageSource};
 use crate::engine::CpuEngine;
 use crate::package::{Package, Task};
 
@@ -47,7 +47,7 @@ pub(super) fn run(args: &Args) -> Result<Done> {
 fn directory(named: Option<&Path>) -> Result<PathBuf> {
     match named {
         Some(dir) => Ok(dir.to_owned()),
-        None => Ok(Config::default().packages()?.remove(0).0),
+        None => Ok(Config::default().packages()?.remove(0).path),
     }
 }
 
@@ -57,7 +57,7 @@ fn list(config: Option<&Path>) -> Result<Done> {
         None => Config::default(),
     };
     let mut out = std::io::stdout().lock();
-    for (dir, _) in config.packages()? {
+    for PackageSource { path: dir, .. } in config.packages()? {
         let manifest = Package::open(&dir)?.manifest;
         let detectors: Vec<&str> = manifest.heads.iter().map(|h| h.detector.as_str()).collect();
         writeln!(
@@ -112,7 +112,7 @@ fn show(dir: &Path) -> Result<Done> {
 
 fn verify(dir: &Path) -> Result<Done> {
     let mut engine = CpuEngine::new(Config::default().engine.engine_threads())?;
-    let (catalog, _) = Catalog::load(&[(dir.to_owned(), Default::default())], &mut engine)?;
+    let (catalog, _) = Catalog::load(&[dir.to_owned().into()], &mut engine)?;
     let manifest = Package::open(dir)?.manifest;
     let mut out = std::io::stdout().lock();
     for package in &catalog.packages {

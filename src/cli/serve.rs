@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Done, Result, assemble, runtime};
 use crate::api::{Server, ServerHandle};
-use crate::config::{Config, PackageConfig};
+use crate::config::Config;
 use crate::ops::{logs, metrics};
 
 /// What `serve` can be told on the command line; all else is in the file.
@@ -89,11 +89,7 @@ impl Args {
         }
         server.insecure |= self.insecure;
         if !self.packages.is_empty() {
-            let package = |path: &PathBuf| PackageConfig {
-                path: path.clone(),
-                detectors: Default::default(),
-            };
-            config.packages = self.packages.iter().map(package).collect();
+            config.packages = self.packages.iter().cloned().map(Into::into).collect();
         }
         if let Some(threads) = self.threads {
             config.engine.threads = threads;

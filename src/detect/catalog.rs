@@ -1,8 +1,10 @@
 //! The detectors a server has: its packages, loaded, probed and named.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use super::probe::{self, ProbeError};
 use crate::encoder::Model;
@@ -10,6 +12,26 @@ use crate::engine::{Engine, EngineError, HeadSet, ModelId};
 use crate::package::{HeadSpec, Package, PackageError};
 use crate::scheduler::{CostModel, calibrate};
 use crate::text::{TextTokenizer, WindowPlan};
+
+/// A package to load.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PackageSource {
+    /// Directory of the package.
+    pub path: PathBuf,
+    /// Other names for its detectors, by the name the package gives.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub detectors: BTreeMap<String, String>,
+}
+
+impl From<PathBuf> for PackageSource {
+    fn from(path: PathBuf) -> Self {
+        Self {
+            path,
+            detectors: BTreeMap::new(),
+        }
+    }
+}
 
 /// One capability, given by one head of one package.
 #[derive(Debug, Clone)]
@@ -92,12 +114,11 @@ pub enum CatalogError {
 }
 
 impl Catalog {
-    /// Opens `packages` (a directory each, and other names for their detectors), loads them on
-    /// `engine`, checks their probes and measures their speed.
+    /// Opens `packages`, loads them on `engine`, checks their probes and measures their speed.
     ///
     /// A package serves only if its files match their checksums and its probes score as expected.
     pub fn load(
-        packages: &[(PathBuf, BTreeMap<String, String>)],
+        packages: &[PackageSource],
         engine: &mut dyn Engine,
     ) -> Result<(Self, Vec<CostModel>), CatalogError> {
         let mut catalog = Self {
@@ -106,8 +127,8 @@ impl Catalog {
             device: engine.device().into(),
         };
         let mut costs = Vec::new();
-        for (dir, names) in packages {
-            costs.push(catalog.add(dir, names, engine)?);
+        for package in packages {
+            costs.push(catalog.add(package, engine)?);
         }
         if catalog.packages.is_empty() {
             return Err(CatalogError::Empty);
@@ -117,10 +138,10 @@ impl Catalog {
 
     fn add(
         &mut self,
-        dir: &Path,
-        names: &BTreeMap<String, String>,
+        source: &PackageSource,
         engine: &mut dyn Engine,
     ) -> Result<CostModel, CatalogError> {
+        let (dir, names) = (source.path.as_path(), &source.detectors);
         let package = Package::open(dir)?;
         let model = Arc::new(Model::build(&package)?);
         let engine_error = |error| CatalogError::Engine {

@@ -4,6 +4,6 @@ mod catalog;
 mod probe;
 mod scan;
 
-pub use catalog::{Catalog, CatalogError, Detector, LoadedPackage};
+pub use catalog::{Catalog, CatalogError, Detector, LoadedPackage, PackageSource};
 pub use probe::ProbeError;
 pub use scan::{Coverage, Evidence, SegmentScan};

@@ -66,15 +66,14 @@ pub fn calibrate(
         (1, (long / 4).max(8)),
         (1, long),
         (8, 8),
-        (8, (long / 4).max(8)),
-        (2, long),
+        (4, (long / 4).max(8)),
     ];
     let mut points = Vec::with_capacity(shapes.len());
     for (sequences, tokens) in shapes {
         let ids = vec![1u32; tokens];
         let batch: PackedBatch = (0..sequences).map(|_| ids.as_slice()).collect();
         let mut best = f64::INFINITY;
-        for _ in 0..3 {
+        for _ in 0..2 {
             let start = Instant::now();
             engine.run(model, &batch, heads)?;
             best = best.min(start.elapsed().as_secs_f64());

@@ -40,7 +40,8 @@ pub struct SchedulerConfig {
     pub short_tokens: usize,
     /// How long short texts may pass long ones.
     pub long_lane_age: Duration,
-    /// Share of the time to a deadline that predictions may use up.
+    /// Share of the time to a deadline that predictions may use up; half of it may be filled by what
+    /// waits already.
     pub deadline_share: f64,
 }
 

@@ -144,7 +144,8 @@ impl Queue {
 
     /// Lets work of `seconds` (before correction) in if all that waits and the work itself will be
     /// done in time. Counting everything that waits keeps the promise made to those already in,
-    /// whatever the order.
+    /// whatever the order. What waits may fill half of the time, whatever the newcomer's size: were
+    /// only the sum looked at, short texts would fill every gap and long ones never get in.
     fn admit(
         &self,
         model: ModelId,
@@ -172,7 +173,8 @@ impl Queue {
         {
             waiting / 2.0
         } else if waiting > 0.0 {
-            waiting + own - left * self.config.deadline_share
+            let usable = left * self.config.deadline_share;
+            (waiting + own - usable).max(waiting - usable / 2.0)
         } else {
             return Ok(());
         };
@@ -258,15 +260,15 @@ impl Queue {
         short: bool,
         now: Instant,
     ) -> EntryId {
-        if let Some(&id) = self.same.get(&same) {
-            if let Some(entry) = self.entries.get_mut(&id) {
-                entry.waiters.push(waiter);
-                if !entry.running {
-                    let (deadline, short) = (entry.deadline.min(deadline), entry.short || short);
-                    self.reorder(id, deadline, short);
-                }
-                return id;
+        if let Some(&id) = self.same.get(&same)
+            && let Some(entry) = self.entries.get_mut(&id)
+        {
+            entry.waiters.push(waiter);
+            if !entry.running {
+                let (deadline, short) = (entry.deadline.min(deadline), entry.short || short);
+                self.reorder(id, deadline, short);
             }
+            return id;
         }
         let id = self.fresh_id();
         let model = &mut self.models[same.model.0];
