@@ -14,6 +14,7 @@
 //! - [`engine`] — where a batch runs.
 //! - [`encoder`] — the networks.
 //! - [`package`] — models on disk.
+//! - [`quality`] — measures on labelled data.
 //! - [`text`] — tokens, windows, spans.
 
 pub mod api;
@@ -25,5 +26,6 @@ pub mod engine;
 pub mod guard;
 pub mod ops;
 pub mod package;
+pub mod quality;
 pub mod scheduler;
 pub mod text;

@@ -20,6 +20,7 @@ mod failures;
 mod foreign_client;
 mod latency;
 mod licences;
+mod measures;
 mod observability;
 mod overload;
 mod parity;

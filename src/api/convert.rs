@@ -50,6 +50,7 @@ pub fn check(
         segments,
         selection,
         deadline,
+        include_scores: request.include_scores,
     })
 }
 
@@ -168,6 +169,15 @@ fn detector_result(report: DetectorReport) -> v1::DetectorResult {
         device: report.device.to_string(),
         windows_scanned: report.windows as u32,
         coverage: report.coverage,
+        scores: report
+            .scores
+            .into_iter()
+            .map(|s| v1::ClassScore {
+                segment: s.segment as u32,
+                label: s.label,
+                score: s.score,
+            })
+            .collect(),
     }
 }
 

@@ -2,10 +2,12 @@
 
 mod assemble;
 mod check;
+mod eval;
 mod keys;
 mod models;
 mod render;
 mod serve;
+mod target;
 
 use std::io;
 use std::process::ExitCode;
@@ -13,6 +15,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub use assemble::{AssembleError, assemble, assemble_on};
+use target::{Client, Target};
 
 /// Guards LLM traffic: finds prompt injection, toxicity and personal data in texts.
 #[derive(Debug, Parser)]
@@ -34,6 +37,8 @@ enum Command {
     ///
     /// Exits with 0 if the text is allowed, 1 if something was found, 2 on an error.
     Check(check::Args),
+    /// Measure a detector on labelled data.
+    Eval(eval::Args),
     /// Look at model packages.
     Models(models::Args),
     /// Make API keys.
@@ -57,6 +62,7 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Eval(args) => eval::run(&args),
         Command::Models(args) => models::run(&args),
         Command::Keys(args) => keys::run(&args),
     };

@@ -21,6 +21,8 @@ pub struct Check {
     pub selection: Selection,
     /// When the answer must be there.
     pub deadline: Instant,
+    /// Report the score of every class, whatever the thresholds.
+    pub include_scores: bool,
 }
 
 /// A text with its role in the conversation.

@@ -11,5 +11,6 @@ pub use pipeline::Guard;
 pub use policy::{OnError, Policy, PolicyConfig, PolicyError, Rule, RuleConfig};
 pub use redact::redact;
 pub use verdict::{
-    Action, DetectorReport, DetectorState, Finding, Outcome, RedactedSegment, Timings, Verdict,
+    Action, ClassScore, DetectorReport, DetectorState, Finding, Outcome, RedactedSegment, Timings,
+    Verdict,
 };

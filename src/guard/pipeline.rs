@@ -8,11 +8,12 @@ use futures_util::future::try_join_all;
 
 use super::policy::{DEFAULT, OnError};
 use super::{
-    Action, Check, CheckError, DetectorReport, DetectorState, Finding, Limits, Outcome, Policy,
-    PolicyError, RedactedSegment, Role, Rule, Segment, Selection, Timings, Verdict, redact,
+    Action, Check, CheckError, ClassScore, DetectorReport, DetectorState, Finding, Limits, Outcome,
+    Policy, PolicyError, RedactedSegment, Role, Rule, Segment, Selection, Timings, Verdict, redact,
 };
 use crate::detect::{Catalog, Coverage, Detector, SegmentScan};
 use crate::engine::HeadSet;
+use crate::package::Task;
 use crate::scheduler::{Job, Refusal, Scheduler, Ticket, WindowOutcome};
 use crate::text::{
     PositionIndex, TextTokenizer, TokenizePool, TokenizePoolError, TokenizedText, least_tokens,
@@ -388,6 +389,7 @@ impl Guard {
         let package = &self.catalog.packages[choice.detector.package];
         let head = choice.detector.head;
         let labels = package.heads[head].finding_labels();
+        let is_class = matches!(package.heads[head].task, Task::Sequence);
         let mut report = DetectorReport {
             name: choice.detector.name.clone(),
             state: DetectorState::Skipped,
@@ -397,6 +399,7 @@ impl Guard {
             device: self.catalog.device.clone(),
             windows: 0,
             coverage: 0.0,
+            scores: Vec::new(),
         };
         let Some(scan) = scan.filter(|s| s.segments.iter().any(|(_, s)| s.heads().contains(head)))
         else {
@@ -433,6 +436,13 @@ impl Guard {
                     "detector" => report.name.clone(), "label" => label.clone()
                 )
                 .record(f64::from(found.score));
+                if check.include_scores && is_class {
+                    report.scores.push(ClassScore {
+                        segment: *segment,
+                        label: label.clone(),
+                        score: found.score,
+                    });
+                }
                 let Some(&threshold) = choice.rule.thresholds.get(label) else {
                     continue;
                 };

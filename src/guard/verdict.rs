@@ -98,6 +98,19 @@ pub struct DetectorReport {
     pub windows: usize,
     /// Share of the tokens in its scope that were scored, 0 to 1.
     pub coverage: f64,
+    /// The score of every class for every segment, if asked for.
+    pub scores: Vec<ClassScore>,
+}
+
+/// A class's score for a segment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClassScore {
+    /// Index of the segment.
+    pub segment: usize,
+    /// The class.
+    pub label: String,
+    /// 0 to 1.
+    pub score: f32,
 }
 
 /// What became of a detector.
