@@ -24,6 +24,7 @@ mod measures;
 mod observability;
 mod overload;
 mod parity;
+mod several_packages;
 mod streams;
 mod text_limits;
 mod verdicts;
