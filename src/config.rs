@@ -2,12 +2,12 @@
 //! default runs. `docs/configuration.md` describes each key; a test holds the two together.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::api::ServerConfig;
 use crate::detect::PackageSource;
 use crate::guard::{Limits, PolicyConfig};
 use crate::ops::logs::LogFormat;
@@ -31,69 +31,6 @@ pub struct Config {
     pub packages: Vec<PackageSource>,
     /// Policies, by name.
     pub policies: BTreeMap<String, PolicyConfig>,
-}
-
-/// `[server]`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ServerConfig {
-    /// gRPC address.
-    pub listen: SocketAddr,
-    /// Prometheus address, at `/metrics`; none turns it off.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub metrics: Option<SocketAddr>,
-    /// Serve other than loopback addresses without TLS or without credentials.
-    pub insecure: bool,
-    /// Certificate chain, PEM.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tls_cert: Option<PathBuf>,
-    /// Its private key, PEM.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tls_key: Option<PathBuf>,
-    /// Authorities of client certificates, PEM: turns on mutual TLS.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tls_client_ca: Option<PathBuf>,
-    /// File of API-key hashes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub api_keys: Option<PathBuf>,
-    /// Deadline of requests that name none, in milliseconds.
-    pub default_deadline_ms: u64,
-    /// Largest message, in bytes.
-    pub max_message_bytes: usize,
-    /// Requests in flight at once.
-    pub max_in_flight: usize,
-    /// Connections at once; more are closed on arrival.
-    pub max_connections: usize,
-    /// Open `CheckStream`s at once.
-    pub max_streams: usize,
-    /// Requests in flight on one stream.
-    pub stream_in_flight: usize,
-    /// Calls at once on one connection.
-    pub max_calls_per_connection: u32,
-    /// Time that open calls get to finish after SIGTERM, in milliseconds.
-    pub drain_timeout_ms: u64,
-}
-
-impl Default for ServerConfig {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 50051)),
-            metrics: Some(SocketAddr::from(([127, 0, 0, 1], 9464))),
-            insecure: false,
-            tls_cert: None,
-            tls_key: None,
-            tls_client_ca: None,
-            api_keys: None,
-            default_deadline_ms: 2_000,
-            max_message_bytes: 4 << 20,
-            max_in_flight: 8_192,
-            max_connections: 4_096,
-            max_streams: 1_024,
-            stream_in_flight: 64,
-            max_calls_per_connection: 2_048,
-            drain_timeout_ms: 30_000,
-        }
-    }
 }
 
 /// `[engine]`.
@@ -309,6 +246,7 @@ impl Config {
                 "server.default_deadline_ms",
                 server.default_deadline_ms as usize,
             ),
+            ("server.max_deadline_ms", server.max_deadline_ms as usize),
             ("server.max_message_bytes", server.max_message_bytes),
             ("server.max_in_flight", server.max_in_flight),
             ("server.max_connections", server.max_connections),
@@ -341,6 +279,13 @@ impl Config {
                     format!("{value} must be at least 1 and at most {MOST}"),
                 );
             }
+        }
+        if server.max_message_bytes <= self.limits.max_text_bytes {
+            return error(
+                "server.max_message_bytes",
+                "must be above limits.max_text_bytes, or texts within the limit could not be sent"
+                    .into(),
+            );
         }
         if self.limits.max_text_bytes > u32::MAX as usize / 2 {
             return error("limits.max_text_bytes", "must be below 2 GiB".into());

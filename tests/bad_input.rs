@@ -129,7 +129,7 @@ async fn ten_megabytes_are_refused_by_size() {
     let error = client.check(user("x".repeat(10 << 20))).await.unwrap_err();
     println!("{error:?}");
     assert_eq!(error.code(), Code::OutOfRange);
-    assert!(error.message().contains("4194304"), "{}", error.message());
+    assert!(error.message().contains("2097152"), "{}", error.message());
     client.check(user("still here")).await.unwrap();
     server.stop().await;
 }

@@ -14,7 +14,7 @@ struct Moody;
 
 const PANIC: usize = 20;
 const FAIL: usize = 30;
-const NAN: usize = 40;
+const NAN: usize = 80;
 
 impl Engine for Moody {
     fn device(&self) -> String {
@@ -75,9 +75,24 @@ async fn failures_are_reported_and_the_next_request_is_served() {
         assert_eq!(verdict.outcome(), Outcome::Complete);
         assert_eq!(verdict.action(), Action::Allow);
     }
-    // A long text of which one window fails: the rest counts.
-    let text = format!("{} {}", "a".repeat(510 - 1), "b");
-    let verdict = client.check(user(text)).await.unwrap().into_inner();
-    assert_eq!(verdict.outcome(), Outcome::Complete);
+    // A long text whose second window (526 - 446 tokens) yields no numbers: the rest counts, and the
+    // verdict says how much that is.
+    let verdict = client
+        .check(user("a ".repeat(526)))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(verdict.outcome(), Outcome::Partial);
+    assert_eq!(verdict.action(), Action::Block);
+    let detector = &verdict.detectors[0];
+    assert_eq!(
+        (detector.state(), detector.windows_scanned),
+        (DetectorState::Failed, 1)
+    );
+    assert!(
+        detector.coverage > 0.8 && detector.coverage < 1.0,
+        "{}",
+        detector.coverage
+    );
     server.stop().await;
 }

@@ -126,6 +126,10 @@ async fn metrics_count_and_neither_logs_nor_metrics_hold_a_text() {
     reader.join().unwrap();
     let log = log.lock().unwrap();
     assert!(log.contains("checked"), "debug lines are there to look at");
+    assert!(
+        !log.contains("tokenizers::"),
+        "the tokenizer logs letters of texts"
+    );
     for secret in ["Zanzibar", "maria.marker", "example.com"] {
         assert!(!log.contains(secret), "the log holds {secret:?}");
     }

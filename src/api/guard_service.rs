@@ -1,8 +1,10 @@
 //! `portcullis.v1.GuardService`.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use tokio::sync::mpsc::{self, Sender};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -31,6 +33,8 @@ pub struct ServiceLimits {
     pub stream_in_flight: usize,
     /// Time for a request that names none.
     pub default_deadline: Duration,
+    /// The longest time a request may ask for; more is cut to it.
+    pub max_deadline: Duration,
 }
 
 /// The service. Not ready until [`GuardApi::serve`] was called.
@@ -63,6 +67,14 @@ impl GuardApi {
         let _ = self.0.guard.set(guard);
     }
 
+    /// Whether no request is under way. Streams count by their requests.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        let all = |s: &Semaphore, places| s.available_permits() == places;
+        all(&self.0.in_flight, self.0.limits.max_in_flight)
+            && all(&self.0.streams, self.0.limits.max_streams)
+    }
+
     /// The guard, once it serves.
     #[must_use]
     pub fn guard(&self) -> Option<&Guard> {
@@ -87,7 +99,10 @@ impl State {
         let guard = self.ready()?;
         let utf16 = request.utf16_offsets;
         let check = convert::check(request, tenant, deadline, fresh_id)?;
-        let verdict = guard.check(&check).await?;
+        // A panic would take every other call on the connection with it.
+        let verdict = AssertUnwindSafe(guard.check(&check)).catch_unwind().await;
+        let verdict = verdict
+            .map_err(|_| ApiError::new(Code::Internal, "INTERNAL", "the check panicked"))??;
         tracing::debug!(
             request = %check.id,
             tenant = %check.tenant,
@@ -105,6 +120,15 @@ impl State {
         permit.map_err(|_| ApiError::too_many("requests", self.limits.max_in_flight))
     }
 
+    /// The answer to a request of a stream that finds no place.
+    fn too_many(&self, message: CheckStreamRequest) -> CheckStreamResponse {
+        let error = ApiError::too_many("requests", self.limits.max_in_flight);
+        CheckStreamResponse {
+            id: message.id.chars().take(MAX_ID).collect(),
+            result: Some(check_stream_response::Result::Error(error.into_message())),
+        }
+    }
+
     /// One request of a stream, errors included.
     async fn answer(
         &self,
@@ -112,7 +136,8 @@ impl State {
         tenant: Arc<str>,
         arrived: Instant,
     ) -> CheckStreamResponse {
-        let id = message.id.clone();
+        // What is too long for an id is not repeated whole.
+        let id: String = message.id.chars().take(MAX_ID).collect();
         let result = Timed::new("CheckStream").run(self.answer_inner(message, tenant, arrived));
         let result = match result.await {
             Ok(response) => check_stream_response::Result::Response(response),
@@ -130,7 +155,6 @@ impl State {
         tenant: Arc<str>,
         arrived: Instant,
     ) -> Result<CheckResponse, ApiError> {
-        const MAX_ID: usize = 128;
         if message.id.len() > MAX_ID {
             let problem = format!("has {} bytes; at most {MAX_ID}", message.id.len());
             return Err(ApiError::invalid("id", problem));
@@ -140,17 +164,19 @@ impl State {
             .ok_or_else(|| ApiError::invalid("request", "is missing"))?;
         let timeout = match message.timeout {
             None => self.limits.default_deadline,
+            Some(timeout) if timeout.seconds < 0 || timeout.nanos < 0 => {
+                return Err(ApiError::invalid("timeout", "is negative"));
+            }
             Some(timeout) => Duration::try_from(timeout)
-                .map_err(|_| ApiError::invalid("timeout", "is negative or out of range"))?,
+                .map_err(|_| ApiError::invalid("timeout", "is out of range"))?,
         };
-        let _permit = self.permit()?;
-        let deadline = arrived + timeout.min(LONGEST_STREAMED);
+        let deadline = arrived + timeout.min(self.limits.max_deadline);
         self.check(request, tenant, deadline).await
     }
 }
 
-/// Longest timeout of a streamed request.
-const LONGEST_STREAMED: Duration = Duration::from_secs(600);
+/// Bytes of an id inside a stream.
+const MAX_ID: usize = 128;
 
 fn tenant(extensions: &Extensions) -> Arc<str> {
     extensions
@@ -175,7 +201,8 @@ impl GuardService for GuardApi {
             let _permit = self.0.permit()?;
             let timeout = deadline::timeout(request.metadata())
                 .map_err(|problem| ApiError::invalid("grpc-timeout", problem))?
-                .unwrap_or(self.0.limits.default_deadline);
+                .unwrap_or(self.0.limits.default_deadline)
+                .min(self.0.limits.max_deadline);
             let tenant = tenant(request.extensions());
             self.0
                 .check(request.into_inner(), tenant, arrived + timeout)
@@ -194,7 +221,8 @@ impl GuardService for GuardApi {
                 ApiError::too_many("streams", self.0.limits.max_streams).into_status()
             })?;
         let tenant = tenant(request.extensions());
-        let (answers, receiver) = mpsc::channel(self.0.limits.stream_in_flight);
+        // A reader that is slow holds its own places, not a queue of answers.
+        let (answers, receiver) = mpsc::channel(1);
         let state = self.0.clone();
         tokio::spawn(async move {
             let _permit = permit;
@@ -235,7 +263,11 @@ async fn answer_stream(
                         let (state, tenant, answers) = (state.clone(), tenant.clone(), answers.clone());
                         let arrived = Instant::now();
                         tasks.spawn(async move {
-                            let answer = state.answer(message, tenant, arrived).await;
+                            let permit = state.permit();
+                            let answer = match &permit {
+                                Ok(_) => state.answer(message, tenant, arrived).await,
+                                Err(_) => state.too_many(message),
+                            };
                             let _ = answers.send(Ok(answer)).await;
                         });
                     }

@@ -1,6 +1,7 @@
 //! What callers see. Protobuf and the domain meet in [`convert`] and nowhere else.
 
 mod codec;
+mod config;
 mod connections;
 pub mod convert;
 mod deadline;
@@ -9,6 +10,7 @@ pub mod json;
 mod server;
 mod status;
 
+pub use config::ServerConfig;
 pub use guard_service::{GuardApi, ServiceLimits};
 pub use server::{ServeError, Server, ServerHandle};
 

@@ -17,10 +17,14 @@ use super::connections::bounded;
 use super::pb;
 use super::pb::v1::guard_service_server::{GuardServiceServer, SERVICE_NAME};
 use super::status::ApiError;
-use super::{GuardApi, ServiceLimits};
-use crate::config::ServerConfig;
+use super::{GuardApi, ServerConfig, ServiceLimits};
 use crate::guard::Guard;
 use crate::ops::auth::{Authenticator, KeyFileError};
+
+/// Largest message to the health and reflection services, in bytes.
+const SMALL_MESSAGE: usize = 16 << 10;
+/// What finished calls get to reach their callers before open health watches and the like are cut.
+const LAST_BYTES: Duration = Duration::from_millis(500);
 
 /// Interval and patience of HTTP/2 pings: a peer that is gone is noticed within a minute.
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -116,13 +120,17 @@ impl Server {
             max_streams: self.config.max_streams,
             stream_in_flight: self.config.stream_in_flight,
             default_deadline: Duration::from_millis(self.config.default_deadline_ms),
+            max_deadline: Duration::from_millis(self.config.max_deadline_ms),
         };
         let stop = handle.0.clone();
         let api = GuardApi::new(limits, stop.clone());
         let (health, health_service) = tonic_health::server::health_reporter();
         set_health(&health, ServingStatus::NotServing).await;
+        let health_service = health_service.max_decoding_message_size(SMALL_MESSAGE);
 
         let mut transport = Transport::builder()
+            // Bodies must arrive within this, whatever they ask for.
+            .timeout(Duration::from_millis(self.config.max_deadline_ms))
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE))
             .max_concurrent_streams(self.config.max_calls_per_connection)
@@ -146,11 +154,17 @@ impl Server {
         };
         let reflection_error =
             |e: tonic_reflection::server::Error| ServeError::Transport(e.to_string());
-        let reflection_v1 = reflection().build_v1().map_err(reflection_error)?;
-        let reflection_v1alpha = reflection().build_v1alpha().map_err(reflection_error)?;
+        let reflection_v1 = reflection()
+            .build_v1()
+            .map_err(reflection_error)?
+            .max_decoding_message_size(SMALL_MESSAGE);
+        let reflection_v1alpha = reflection()
+            .build_v1alpha()
+            .map_err(reflection_error)?
+            .max_decoding_message_size(SMALL_MESSAGE);
         let incoming = bounded(self.incoming, self.config.max_connections);
         let stopped = stop.clone();
-        let serving = tokio::spawn(
+        let mut serving = tokio::spawn(
             transport
                 .add_service(health_service)
                 .add_service(InterceptedService::new(
@@ -169,16 +183,21 @@ impl Server {
 
         let loading = tokio::task::spawn_blocking(load);
         let loaded = tokio::select! {
-            loaded = loading => Some(loaded),
+            biased; // a shutdown that was asked for is not the transport's failure
             () = stop.cancelled() => None,
+            loaded = loading => Some(loaded),
+            ended = &mut serving => return Err(transport_ended(ended)),
         };
         let result = match loaded {
             Some(Ok(Ok(guard))) => {
                 announce(&guard);
                 api.serve(guard);
                 set_health(&health, ServingStatus::Serving).await;
-                stop.cancelled().await;
-                Ok(())
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => Ok(()),
+                    ended = &mut serving => return Err(transport_ended(ended)),
+                }
             }
             Some(Ok(Err(error))) => Err(ServeError::Load(error.to_string())),
             Some(Err(panic)) => Err(ServeError::Load(format!("loading panicked: {panic}"))),
@@ -188,14 +207,36 @@ impl Server {
         stop.cancel();
         tracing::info!("draining");
         let patience = Duration::from_millis(self.config.drain_timeout_ms);
-        match tokio::time::timeout(patience, serving).await {
-            Ok(Ok(Ok(()))) => tracing::info!("stopped"),
-            Ok(Ok(Err(error))) => return Err(ServeError::Transport(error.to_string())),
-            Ok(Err(error)) => return Err(ServeError::Transport(error.to_string())),
-            Err(_) => tracing::warn!(?patience, "open calls did not finish in time and were cut"),
+        // Checks are waited for; a health watch, which never ends, is not.
+        let checks_done = async {
+            while !api.is_idle() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            tokio::time::sleep(LAST_BYTES).await;
+        };
+        tokio::select! {
+            ended = &mut serving => match ended {
+                Ok(Ok(())) => tracing::info!("stopped"),
+                _ => return Err(transport_ended(ended)),
+            },
+            () = checks_done => tracing::info!("stopped"),
+            () = tokio::time::sleep(patience) => {
+                tracing::warn!(?patience, "open calls did not finish in time and were cut");
+            }
         }
+        serving.abort();
         result
     }
+}
+
+fn transport_ended(
+    ended: Result<Result<(), tonic::transport::Error>, tokio::task::JoinError>,
+) -> ServeError {
+    ServeError::Transport(match ended {
+        Ok(Ok(())) => "it stopped by itself".into(),
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    })
 }
 
 fn announce(guard: &Guard) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Done, Result, render, runtime};
 use crate::api::json;
-use crate::api::pb::v1::{Action, CheckRequest, Role, Segment};
+use crate::api::pb::v1::{Action, CheckRequest, CheckResponse, Outcome, Role, Segment};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -74,16 +74,25 @@ pub(super) fn run(args: &Args) -> Result<Done> {
         let client = args.target.connect().await?;
         client.check(request, timeout).await
     })?;
+    match write(args, &text, &response) {
+        // A reader that has had enough changes nothing about the verdict.
+        Err(error) if super::is_closed_pipe(error.as_ref()) => {}
+        other => other?,
+    }
+    match (response.action(), response.outcome()) {
+        (Action::Allow, Outcome::Complete) => Ok(Done::Fine),
+        (Action::Allow, _) => Err("not everything was scanned, and the policy fails open".into()),
+        _ => Ok(Done::Flagged),
+    }
+}
+
+fn write(args: &Args, text: &str, response: &CheckResponse) -> Result<()> {
     let mut out = anstream::stdout().lock();
     if args.json {
-        let json = json::to_string("portcullis.v1.CheckResponse", &response)?;
+        let json = json::to_string("portcullis.v1.CheckResponse", response)?;
         writeln!(out, "{json}")?;
     } else {
-        render::verdict(&mut out, &text, &response)?;
+        render::verdict(&mut out, text, response)?;
     }
-    out.flush()?;
-    Ok(match response.action() {
-        Action::Allow => Done::Fine,
-        _ => Done::Flagged,
-    })
+    Ok(out.flush()?)
 }

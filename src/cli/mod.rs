@@ -71,16 +71,20 @@ pub fn main() -> ExitCode {
         Ok(Done::Flagged) => ExitCode::from(1),
         Err(error) => {
             // A reader that has had enough (`portcullis ... | head`) is no error.
-            let closed_pipe = error
-                .downcast_ref::<io::Error>()
-                .is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe);
-            if closed_pipe {
+            if is_closed_pipe(error.as_ref()) {
                 return ExitCode::SUCCESS;
             }
             let _ = io::Write::write_fmt(&mut io::stderr(), format_args!("error: {error}\n"));
             ExitCode::from(2)
         }
     }
+}
+
+/// Whether writing failed because the reader has gone.
+fn is_closed_pipe(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
 }
 
 /// The runtime of a command that talks to the network.

@@ -38,6 +38,8 @@ pub struct Coverage {
     pub tokens: usize,
     /// Text tokens in all.
     pub of_tokens: usize,
+    /// Characters the tokenizer deleted or has no token for, white space and marks aside.
+    pub unread: usize,
     /// Windows whose deadline passed.
     pub expired: usize,
     /// Windows that failed, or whose scores were not finite.
@@ -100,7 +102,8 @@ impl SegmentScan {
         outcomes: &[WindowOutcome],
     ) -> (Vec<Evidence>, Coverage) {
         let mut coverage = Coverage {
-            of_tokens: self.tokens.ids.len(),
+            of_tokens: self.tokens.ids.len() - self.tokens.unknown,
+            unread: self.tokens.unread,
             ..Coverage::default()
         };
         let mut scored = Vec::with_capacity(self.windows.len());
@@ -109,7 +112,8 @@ impl SegmentScan {
                 WindowOutcome::Scored(scores) => match finite(scores, head) {
                     Some(scores) => {
                         coverage.windows += 1;
-                        coverage.tokens += package.windows.owned(k, self.tokens.ids.len()).len();
+                        let owned = package.windows.owned(k, self.tokens.ids.len());
+                        coverage.tokens += self.tokens.known_in(owned);
                         scored.push((k, scores));
                     }
                     None => coverage.failed += 1,
@@ -123,15 +127,21 @@ impl SegmentScan {
             Task::Sequence => self.fold_maximum(spec.labels.len(), &scored),
             Task::Token(tags) => {
                 let columns = tags.tags();
-                let mut rows = tags.outside().repeat(self.tokens.ids.len());
+                let outside = tags.outside();
                 let skip = package.tokenizer.prefix().len();
+                let mut of_window = vec![None; self.windows.len()];
                 for (k, scores) in &scored {
-                    let owned = package.windows.owned(*k, self.tokens.ids.len());
-                    let first = skip + owned.start - self.windows[*k].start;
-                    rows[owned.start * columns..owned.end * columns]
-                        .copy_from_slice(&scores[first * columns..][..owned.len() * columns]);
+                    of_window[*k] = Some(*scores);
                 }
-                tags.decode(text, &self.tokens, &rows)
+                // A token of a window that has no scores counts as outside; coverage tells.
+                let row = |token: usize| {
+                    let k = package.windows.owner(token, self.tokens.ids.len());
+                    of_window[k].map_or(outside.as_slice(), |scores| {
+                        let at = skip + token - self.windows[k].start;
+                        &scores[at * columns..][..columns]
+                    })
+                };
+                tags.decode(text, &self.tokens, row)
                     .into_iter()
                     .map(|entity| Evidence {
                         label: entity.label,

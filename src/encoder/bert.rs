@@ -110,11 +110,10 @@ pub(super) fn build(
         }
     }
 
-    let mut layers = Vec::with_capacity(config.num_hidden_layers);
+    let mut layers = Vec::new();
     for i in 0..config.num_hidden_layers {
         let at = |rest: &str| format!("encoder.layer.{i}.{rest}");
-        let mut weight = Vec::with_capacity(3 * h * h);
-        let mut bias = Vec::with_capacity(3 * h);
+        let (mut weight, mut bias) = (Vec::new(), Vec::new());
         for part in ["query", "key", "value"] {
             let part = at(&format!("attention.self.{part}"));
             weight.extend(weights.load(&name(&format!("{part}.weight")), &[h, h])?);
@@ -168,6 +167,7 @@ impl Config {
         }
         for (field, value) in [
             ("hidden_size", self.hidden_size),
+            ("num_hidden_layers", self.num_hidden_layers),
             ("num_attention_heads", self.num_attention_heads),
             ("intermediate_size", self.intermediate_size),
             ("vocab_size", self.vocab_size),

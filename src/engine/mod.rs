@@ -81,6 +81,6 @@ pub enum EngineError {
     #[error("cannot start the engine: {0}")]
     Start(String),
     /// The engine panicked; the batch is lost, the engine goes on.
-    #[error("the engine panicked: {0}")]
-    Panic(String),
+    #[error("the engine panicked")]
+    Panic,
 }

@@ -153,6 +153,9 @@ impl Check {
             );
             return Err(invalid("request_id", problem));
         }
+        if self.id.contains(char::is_control) {
+            return Err(invalid("request_id", "has control characters"));
+        }
         if self.segments.is_empty() {
             return Err(invalid("segments", "is empty; at least one is needed"));
         }

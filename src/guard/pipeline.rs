@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
+use tokio::runtime::RuntimeFlavor;
+use tokio::sync::Semaphore;
 
 use super::policy::{DEFAULT, OnError};
 use super::{
@@ -19,13 +21,21 @@ use crate::text::{
     PositionIndex, TextTokenizer, TokenizePool, TokenizePoolError, TokenizedText, least_tokens,
 };
 
+/// Windows that are folded in well under a millisecond.
+const QUICK_WINDOWS: usize = 16;
+/// Longer folds at once.
+const LONG_FOLDS: usize = 4;
+
 /// Everything a check needs; shared by all requests.
 pub struct Guard {
     catalog: Catalog,
     policies: BTreeMap<String, Policy>,
+    /// What explicit detectors follow where the default policy has no rule for them.
+    built_in: Policy,
     tokenizers: TokenizePool,
     scheduler: Scheduler,
     limits: Limits,
+    long_folds: Semaphore,
 }
 
 /// A detector chosen for a check, with the rule it follows.
@@ -61,15 +71,18 @@ impl Guard {
         scheduler: Scheduler,
         limits: Limits,
     ) -> Self {
+        let built_in = Policy::built_in(&catalog);
         policies
             .entry(DEFAULT.into())
-            .or_insert_with(|| Policy::built_in(&catalog));
+            .or_insert_with(|| built_in.clone());
         Self {
             catalog,
             policies,
+            built_in,
             tokenizers,
             scheduler,
             limits,
+            long_folds: Semaphore::new(LONG_FOLDS),
         }
     }
 
@@ -109,7 +122,9 @@ impl Guard {
             ..Timings::default()
         };
         let scans = self.scan(check, &wanted, &tokens, &mut timings).await?;
-        let mut verdict = self.fold(check, policy, &chosen, &scans);
+        let mut verdict = self
+            .fold_aside(&scans, || self.fold(check, policy, &chosen, &scans))
+            .await;
         timings.total = start.elapsed();
         verdict.timings = timings;
         Ok(verdict)
@@ -146,11 +161,14 @@ impl Guard {
             Some(names) => {
                 for (i, name) in names.iter().enumerate() {
                     let field = format!("detectors[{i}]");
-                    let (Some(detector), Some(rule)) =
-                        (self.catalog.detector(name), policy.rules.get(name))
-                    else {
-                        let known: Vec<_> = policy.rules.keys().cloned().collect();
-                        let problem = format!("{name:?} is not served; {} are", known.join(", "));
+                    let rule = policy
+                        .rules
+                        .get(name)
+                        .or_else(|| self.built_in.rules.get(name));
+                    let (Some(detector), Some(rule)) = (self.catalog.detector(name), rule) else {
+                        let known = self.catalog.detectors.iter().map(|d| d.name.as_str());
+                        let known = known.collect::<Vec<_>>().join(", ");
+                        let problem = format!("{name:?} is not served; {known} are");
                         return Err(CheckError::invalid(field, problem));
                     };
                     if names[..i].contains(name) {
@@ -233,7 +251,7 @@ impl Guard {
         let done = try_join_all(todo.iter().map(|&(p, s)| {
             let tokenizer = packages[p].tokenizer.clone();
             let text = check.segments[s].text.clone();
-            self.tokenizers.tokenize(tokenizer, text)
+            self.tokenizers.tokenize(tokenizer, text, check.deadline)
         }));
         let done = tokio::time::timeout_at(check.deadline.into(), done)
             .await
@@ -330,6 +348,22 @@ impl Guard {
 
     // === fold and decide ===
 
+    /// Folds here if that is quick; else away from the threads that serve connections, and only a few
+    /// at a time, because a long text's decoding needs memory.
+    async fn fold_aside(&self, scans: &[PackageScan], fold: impl FnOnce() -> Verdict) -> Verdict {
+        let windows: usize = scans
+            .iter()
+            .flat_map(|s| &s.segments)
+            .map(|(_, s)| s.len())
+            .sum();
+        let threads = tokio::runtime::Handle::current().runtime_flavor();
+        if windows <= QUICK_WINDOWS || threads == RuntimeFlavor::CurrentThread {
+            return fold();
+        }
+        let _place = self.long_folds.acquire().await;
+        tokio::task::block_in_place(fold)
+    }
+
     fn fold(
         &self,
         check: &Check,
@@ -346,7 +380,13 @@ impl Guard {
         let mut detectors = Vec::new();
         for choice in chosen {
             let scan = scans.iter().find(|s| s.package == choice.detector.package);
-            detectors.push(self.fold_detector(check, choice, scan, &indexes, &mut findings));
+            let report = self.fold_detector(check, choice, scan, &indexes, &mut findings);
+            metrics::counter!(
+                "portcullis_detector_results_total",
+                "detector" => report.name.clone(), "state" => report.state.name()
+            )
+            .increment(1);
+            detectors.push(report);
         }
         findings.sort_by_key(|f: &Finding| (f.segment, f.start.byte, f.end.byte));
 
@@ -427,6 +467,7 @@ impl Guard {
             all.windows += coverage.windows;
             all.tokens += coverage.tokens;
             all.of_tokens += coverage.of_tokens;
+            all.unread += coverage.unread;
             all.expired += coverage.expired;
             all.failed += coverage.failed;
             for found in evidence {
@@ -461,10 +502,11 @@ impl Guard {
             }
         }
         report.windows = all.windows;
-        report.coverage = if all.of_tokens == 0 {
+        let all_text = all.of_tokens + all.unread;
+        report.coverage = if all_text == 0 {
             1.0
         } else {
-            all.tokens as f64 / all.of_tokens as f64
+            all.tokens as f64 / all_text as f64
         };
         (report.state, report.reason) = if all.failed > 0 {
             let reason = format!("{} windows failed or scored no finite number", all.failed);
@@ -472,14 +514,12 @@ impl Guard {
         } else if all.expired > 0 {
             let reason = format!("the deadline passed before {} windows ran", all.expired);
             (DetectorState::Deadline, Some(reason))
+        } else if all.unread > 0 {
+            let reason = format!("{} characters mean nothing to this model", all.unread);
+            (DetectorState::Scored, Some(reason))
         } else {
             (DetectorState::Scored, None)
         };
-        metrics::counter!(
-            "portcullis_detector_results_total",
-            "detector" => report.name.clone(), "state" => report.state.name()
-        )
-        .increment(1);
         report
     }
 }

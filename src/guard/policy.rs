@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Action, Role};
 use crate::detect::Catalog;
+use crate::package::Task;
 
 /// The policy that applies where a request names none.
 pub(crate) const DEFAULT: &str = "default";
@@ -94,6 +95,22 @@ pub enum PolicyError {
         /// The detectors there are.
         known: Vec<String>,
     },
+    /// It redacts what has no exact place.
+    #[error(
+        "policies.{policy}.detectors.{detector}.action: this detector judges whole texts and finds no spans to redact; use allow, monitor or block"
+    )]
+    NothingToRedact {
+        /// The policy.
+        policy: String,
+        /// The detector.
+        detector: String,
+    },
+    /// It applies nothing, and would allow everything.
+    #[error("policies.{policy}.detectors: is empty, so the policy would pass every text unread")]
+    Empty {
+        /// The policy.
+        policy: String,
+    },
     /// It sets a threshold that means nothing.
     #[error("policies.{policy}.detectors.{detector}.thresholds.{label}: {problem}")]
     Threshold {
@@ -153,6 +170,11 @@ impl Policy {
     ) -> Result<Self, PolicyError> {
         let mut base = Self::built_in(catalog);
         let mut rules = BTreeMap::new();
+        if config.detectors.is_empty() {
+            return Err(PolicyError::Empty {
+                policy: name.into(),
+            });
+        }
         for (detector, rule) in &config.detectors {
             let Some(mut merged) = base.rules.remove(detector) else {
                 return Err(PolicyError::Detector {
@@ -181,6 +203,15 @@ impl Policy {
                 });
             }
             merged.action = rule.action.unwrap_or(merged.action);
+            let finds_spans = catalog
+                .detector(detector)
+                .is_some_and(|d| matches!(catalog.head(d).task, Task::Token(_)));
+            if merged.action == Action::Redact && !finds_spans {
+                return Err(PolicyError::NothingToRedact {
+                    policy: name.into(),
+                    detector: detector.clone(),
+                });
+            }
             if let Some(roles) = &rule.roles {
                 merged.roles.clone_from(roles);
             }

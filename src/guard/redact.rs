@@ -4,8 +4,8 @@ use std::ops::Range;
 
 /// Replaces each span of `text` by its label in brackets: `mail [EMAIL] now`.
 ///
-/// Spans that overlap are replaced as one, under the label of the longest. Spans are bytes on
-/// character boundaries.
+/// Spans that overlap, and those of one label that touch, are replaced as one, under the label of the
+/// longest. Spans are bytes on character boundaries.
 #[must_use]
 pub fn redact(text: &str, spans: &[(Range<usize>, &str)]) -> String {
     let mut sorted: Vec<(Range<usize>, &str)> = spans
@@ -20,7 +20,9 @@ pub fn redact(text: &str, spans: &[(Range<usize>, &str)]) -> String {
     let mut rest = sorted.into_iter().peekable();
     while let Some((mut span, mut label)) = rest.next() {
         let mut longest = span.len();
-        while let Some((next, next_label)) = rest.next_if(|(next, _)| next.start < span.end) {
+        while let Some((next, next_label)) = rest.next_if(|(next, next_label)| {
+            next.start < span.end || (next.start == span.end && *next_label == label)
+        }) {
             if next.len() > longest {
                 (longest, label) = (next.len(), next_label);
             }
@@ -48,5 +50,6 @@ mod tests {
         let out = redact(text, &[(0..4, "A"), (3..10, "B"), (12..21, "EMAIL")]);
         assert_eq!(out, "[B], [EMAIL], bye");
         assert_eq!(redact("abc", &[]), "abc");
+        assert_eq!(redact("@ada", &[(0..1, "P"), (1..4, "P")]), "[P]");
     }
 }

@@ -1,9 +1,11 @@
 //! Structured logs through `tracing`. Texts never reach them.
 
 use std::io::IsTerminal;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Directive;
 
 /// How a log line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
@@ -21,6 +23,9 @@ pub enum LogFormat {
 /// A second call changes nothing, so that several servers may live in one process.
 pub fn start(format: LogFormat, filter: &str) -> Result<(), String> {
     let filter = EnvFilter::try_new(filter).map_err(|e| format!("log filter {filter:?}: {e}"))?;
+    // The tokenizer library logs pieces of texts at its finest level.
+    let quiet = Directive::from_str("tokenizers=off").map_err(|e| e.to_string())?;
+    let filter = filter.add_directive(quiet);
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

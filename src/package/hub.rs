@@ -90,10 +90,14 @@ pub(super) fn head(dir: &Path, config: &Value, name: &str) -> Result<HeadSpec, P
 fn labels(config: &Value) -> Result<Vec<String>, String> {
     let Some(map) = config["id2label"].as_object() else {
         let count = config["num_labels"].as_u64().unwrap_or(2) as usize;
-        return Ok((0..count.min(10_000))
-            .map(|i| format!("LABEL_{i}"))
-            .collect());
+        if !(1..=10_000).contains(&count) {
+            return Err(format!("is missing, and num_labels is {count}"));
+        }
+        return Ok((0..count).map(|i| format!("LABEL_{i}")).collect());
     };
+    if map.is_empty() {
+        return Err("is empty".into());
+    }
     (0..map.len())
         .map(|id| {
             map.get(&id.to_string())

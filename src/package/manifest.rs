@@ -220,6 +220,19 @@ impl Manifest {
             let problem = format!("{} heads; at most {MAX_HEADS} are served", heads.len());
             return Err(PackageError::field(dir, FILE, "heads", problem));
         }
+        for (field, value) in [
+            ("package.name", &file.package.name),
+            ("package.version", &file.package.version),
+        ] {
+            if value.is_empty() || value.chars().any(char::is_control) {
+                return Err(PackageError::field(
+                    dir,
+                    FILE,
+                    field,
+                    "is empty or not printable",
+                ));
+            }
+        }
         for probe in &file.probes {
             if !heads.iter().any(|h| h.name == probe.head) {
                 let problem = format!("names the head {:?}, which the package lacks", probe.head);
@@ -254,6 +267,11 @@ impl HeadTable {
     fn into_spec(self) -> Result<HeadSpec, (&'static str, String)> {
         if self.labels.is_empty() {
             return Err(("labels", "is empty".into()));
+        }
+        for name in self.labels.iter().chain([&self.name, &self.detector]) {
+            if name.is_empty() || name.contains(char::is_control) {
+                return Err(("labels", format!("{name:?} is empty or not printable")));
+            }
         }
         if let Some(twice) =
             (1..self.labels.len()).find(|&i| self.labels[..i].contains(&self.labels[i]))

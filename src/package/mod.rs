@@ -9,6 +9,8 @@ mod manifest;
 mod weights;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -110,17 +112,17 @@ impl Files {
     /// The bytes of `name`, which must not be larger than `limit` and must match its checksum.
     pub(crate) fn read(&mut self, name: &str, limit: u64) -> Result<Vec<u8>, PackageError> {
         let path = self.dir.join(name);
-        let size = std::fs::metadata(&path)
-            .map_err(|e| PackageError::file(&self.dir, name, e))?
-            .len();
-        if size > limit {
-            return Err(PackageError::file(
-                &self.dir,
-                name,
-                format!("{size} bytes; at most {limit} are read"),
-            ));
+        let error = |problem: &dyn std::fmt::Display| PackageError::file(&self.dir, name, problem);
+        // A pipe or a device could block or never end.
+        if !std::fs::metadata(&path).map_err(|e| error(&e))?.is_file() {
+            return Err(error(&"is not a file"));
         }
-        let bytes = std::fs::read(&path).map_err(|e| PackageError::file(&self.dir, name, e))?;
+        let mut bytes = Vec::new();
+        let file = File::open(&path).map_err(|e| error(&e))?;
+        let read = file.take(limit + 1).read_to_end(&mut bytes);
+        if read.map_err(|e| error(&e))? as u64 > limit {
+            return Err(error(&format!("has more than {limit} bytes")));
+        }
         let digest = hex(&Sha256::digest(&bytes));
         self.digests.insert(name.to_owned(), digest);
         self.verify(name)?;

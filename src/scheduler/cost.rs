@@ -41,6 +41,21 @@ impl CostModel {
         self.a * n + self.b * n * n
     }
 
+    /// Seconds that sequences of `sequences` seconds (before correction) take in batches of about
+    /// `target` seconds.
+    pub(super) fn batches(&self, sequences: f64, target: f64) -> f64 {
+        let seconds = sequences * self.correction;
+        let batches = (seconds / target).ceil().max(1.0);
+        seconds + batches * self.fixed * self.correction
+    }
+
+    /// Seconds that a sequence of `seconds` (before correction) adds to the device's time, its part of
+    /// the fixed time of batches of about `target` seconds included.
+    pub(super) fn part(&self, seconds: f64, target: f64) -> f64 {
+        let corrected = seconds * self.correction;
+        corrected + self.fixed * self.correction * (corrected / target).min(1.0)
+    }
+
     /// Learns from a batch of `sequences` seconds (before correction) that took `actual` seconds.
     pub(super) fn observe(&mut self, sequences: f64, actual: f64) {
         let predicted = self.fixed + sequences;

@@ -1,7 +1,7 @@
 //! The queue itself: who waits, in which order, who is let in. Plain data under one lock; every
 //! method is short and none blocks.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,9 @@ use super::cost::CostModel;
 use super::{Job, JobResult, Refusal, SchedulerConfig, WindowOutcome};
 use crate::encoder::PackedBatch;
 use crate::engine::{HeadSet, ModelId};
+
+/// Width of a slot of the plan of due times.
+const BUCKET: Duration = Duration::from_millis(32);
 
 type JobId = u64;
 type EntryId = u64;
@@ -27,6 +30,10 @@ pub(super) struct Queue {
     same: HashMap<SameWindow, EntryId>,
     next_id: u64,
     queued_tokens: usize,
+    /// Predicted seconds waiting, by when they are due.
+    due: BTreeMap<u64, f64>,
+    /// Where the due times count from.
+    base: Instant,
     running_until: Option<Instant>,
     closed: bool,
 }
@@ -36,8 +43,6 @@ struct ModelQueue {
     cost: CostModel,
     short: BTreeSet<(Instant, EntryId)>,
     long: BTreeSet<(Instant, EntryId)>,
-    /// Predicted seconds waiting, before correction.
-    seconds: f64,
     /// Seconds of device time this model may still take in this round.
     deficit: f64,
 }
@@ -46,7 +51,10 @@ struct ModelQueue {
 struct Entry {
     same: SameWindow,
     waiters: Vec<(JobId, usize)>,
+    /// Predicted seconds on the device, before correction.
     seconds: f64,
+    /// Predicted seconds it takes up in the plan: corrected, with its part of a batch's fixed time.
+    planned: f64,
     arrival: Instant,
     deadline: Instant,
     short: bool,
@@ -93,7 +101,6 @@ impl Queue {
                 cost,
                 short: BTreeSet::new(),
                 long: BTreeSet::new(),
-                seconds: 0.0,
                 deficit: 0.0,
             })
             .collect();
@@ -106,6 +113,8 @@ impl Queue {
             same: HashMap::new(),
             next_id: 0,
             queued_tokens: 0,
+            due: BTreeMap::new(),
+            base: Instant::now(),
             running_until: None,
             closed: false,
         }
@@ -142,10 +151,13 @@ impl Queue {
         self.admit(model, seconds, tokens, deadline, now)
     }
 
-    /// Lets work of `seconds` (before correction) in if all that waits and the work itself will be
-    /// done in time. Counting everything that waits keeps the promise made to those already in,
-    /// whatever the order. What waits may fill half of the time, whatever the newcomer's size: were
-    /// only the sum looked at, short texts would fill every gap and long ones never get in.
+    /// Lets work of `seconds` (before correction) in if it will be done in time and no promise made
+    /// before is broken: all that is due earlier and the work itself must fit before its deadline,
+    /// and for each later deadline in the queue all that is due by then and the work must fit.
+    ///
+    /// What is due earlier may fill half of the time, whatever the newcomer's size: were only the sum
+    /// looked at, short texts would fill every gap and long ones never get in. With more packages it
+    /// is their share: round robin then keeps the promise of each.
     fn admit(
         &self,
         model: ModelId,
@@ -158,52 +170,65 @@ impl Queue {
             return Err(Refusal::Closed);
         }
         let cost = &self.models[model.0].cost;
-        let own = (cost.fixed + seconds) * cost.correction;
+        let own = cost.batches(seconds, self.config.batch_target.as_secs_f64());
         let left = deadline.saturating_duration_since(now).as_secs_f64();
-        if own > left {
+        let usable = left * self.config.deadline_share;
+        let running = self.running(now);
+        let idle = running == 0.0 && self.due.is_empty();
+        // On an idle device a moment's slowness must not shut out what would show that it is over.
+        let own = if idle {
+            own / cost.correction.max(1.0)
+        } else {
+            own
+        };
+        if own > usable {
             return Err(Refusal::Unmeetable {
-                needs: seconds_to_duration(own),
+                needs: seconds_to_duration(own / self.config.deadline_share),
                 left: seconds_to_duration(left),
             });
         }
-        let waiting = self.waiting(now);
-        let excess = if self.jobs.len() >= self.config.max_jobs
+        let bucket = self.bucket(deadline);
+        let mut by_then = running + self.due.range(..=bucket).map(|(_, s)| s).sum::<f64>();
+        let share = usable / self.models.len().max(2) as f64;
+        let mut excess = (by_then + own - usable).max(by_then - share);
+        for (&due, seconds) in self.due.range(bucket + 1..) {
+            by_then += seconds;
+            let time = (self.base + BUCKET * due as u32).saturating_duration_since(now);
+            excess = excess.max(by_then + own - time.as_secs_f64());
+        }
+        let full = self.jobs.len() >= self.config.max_jobs
             || (self.queued_tokens > 0
-                && self.queued_tokens + tokens > self.config.max_queued_tokens)
-        {
-            waiting / 2.0
-        } else if waiting > 0.0 {
-            let usable = left * self.config.deadline_share;
-            (waiting + own - usable).max(waiting - usable / 2.0)
-        } else {
-            return Ok(());
-        };
-        if excess <= 0.0 {
+                && self.queued_tokens + tokens > self.config.max_queued_tokens);
+        if excess <= 0.0 && !full {
             return Ok(());
         }
         Err(Refusal::Overloaded {
-            waiting: seconds_to_duration(waiting),
-            retry_after: seconds_to_duration(excess.max(0.001)),
+            waiting: seconds_to_duration(by_then),
+            retry_after: seconds_to_duration(if full { by_then / 2.0 } else { excess })
+                .max(Duration::from_millis(1)),
         })
     }
 
-    /// Predicted seconds until all that is queued and running is done.
-    fn waiting(&self, now: Instant) -> f64 {
-        let running = self
-            .running_until
-            .map_or(0.0, |t| t.saturating_duration_since(now).as_secs_f64());
-        let target = self.config.batch_target.as_secs_f64();
-        let queued: f64 = self
-            .models
-            .iter()
-            .filter(|m| m.seconds > 0.0)
-            .map(|m| {
-                let seconds = m.seconds * m.cost.correction;
-                let batches = (seconds / target).ceil();
-                seconds + batches * m.cost.fixed * m.cost.correction
-            })
-            .sum();
-        running + queued
+    /// Predicted seconds until the batch that is running is done.
+    fn running(&self, now: Instant) -> f64 {
+        self.running_until
+            .map_or(0.0, |t| t.saturating_duration_since(now).as_secs_f64())
+    }
+
+    /// The slot of the plan that a deadline falls into.
+    fn bucket(&self, deadline: Instant) -> u64 {
+        let since = deadline.saturating_duration_since(self.base);
+        (since.as_millis() / BUCKET.as_millis()) as u64
+    }
+
+    /// Puts `planned` seconds due at `deadline` into the plan, or takes them out.
+    fn plan(&mut self, deadline: Instant, planned: f64) {
+        let bucket = self.bucket(deadline);
+        let seconds = self.due.entry(bucket).or_default();
+        *seconds += planned;
+        if *seconds < 1e-9 {
+            self.due.remove(&bucket);
+        }
     }
 
     // === jobs ===
@@ -273,11 +298,14 @@ impl Queue {
         let id = self.fresh_id();
         let model = &mut self.models[same.model.0];
         let seconds = model.cost.sequence(same.ids.len());
+        let planned = model
+            .cost
+            .part(seconds, self.config.batch_target.as_secs_f64());
         if model.is_empty() {
             self.ring.push_back(same.model.0);
         }
-        model.seconds += seconds;
         model.lane(short).insert((deadline, id));
+        self.plan(deadline, planned);
         self.queued_tokens += same.ids.len();
         self.same.insert(same.clone(), id);
         self.entries.insert(
@@ -286,6 +314,7 @@ impl Queue {
                 same,
                 waiters: vec![waiter],
                 seconds,
+                planned,
                 arrival: now,
                 deadline,
                 short,
@@ -299,9 +328,12 @@ impl Queue {
     fn reorder(&mut self, id: EntryId, deadline: Instant, short: bool) {
         if let Some(entry) = self.entries.get_mut(&id) {
             let model = &mut self.models[entry.same.model.0];
-            model.lane(entry.short).remove(&(entry.deadline, id));
+            let (before, planned) = (entry.deadline, entry.planned);
+            model.lane(entry.short).remove(&(before, id));
             (entry.deadline, entry.short) = (deadline, short);
             model.lane(short).insert((deadline, id));
+            self.plan(before, -planned);
+            self.plan(deadline, planned);
         }
     }
 
@@ -315,6 +347,8 @@ impl Queue {
             };
         };
         let started = job.started.unwrap_or(now);
+        let unfinished = job.outcomes.iter().filter(|o| o.is_none()).count();
+        metrics::counter!("portcullis_windows_expired_total").increment(unfinished as u64);
         JobResult {
             windows: job
                 .outcomes
@@ -333,7 +367,11 @@ impl Queue {
 
     fn remove(&mut self, id: JobId) -> Option<JobState> {
         let job = self.jobs.remove(&id)?;
-        for &entry_id in &job.entries {
+        // A text that repeats itself waits for one window many times.
+        let mut entries = job.entries.clone();
+        entries.sort_unstable();
+        entries.dedup();
+        for entry_id in entries {
             let Some(entry) = self.entries.get_mut(&entry_id) else {
                 continue;
             };
@@ -378,13 +416,12 @@ impl Queue {
     /// Takes a window out of its lane and off the books.
     fn unqueue(&mut self, entry: &Entry, id: EntryId) {
         let index = entry.same.model.0;
+        self.plan(entry.deadline, -entry.planned);
+        self.queued_tokens -= entry.same.ids.len();
         let model = &mut self.models[index];
         model.lane(entry.short).remove(&(entry.deadline, id));
-        model.seconds -= entry.seconds;
-        self.queued_tokens -= entry.same.ids.len();
         if model.is_empty() {
-            model.seconds = 0.0; // no rounding error is carried on
-            model.deficit = 0.0;
+            model.deficit = model.deficit.min(0.0); // credit lapses, debt does not
             self.ring.retain(|&m| m != index);
         }
     }
@@ -443,9 +480,7 @@ impl Queue {
         }
         let model = &mut self.models[index];
         let predicted = (model.cost.fixed + batch.seconds) * model.cost.correction;
-        if !model.is_empty() {
-            model.deficit -= predicted;
-        }
+        model.deficit -= predicted;
         self.running_until = Some(now + seconds_to_duration(predicted));
         Some(batch)
     }

@@ -10,6 +10,14 @@ use crate::engine::{Engine, EngineError};
 
 /// Runs until the queue is closed and nothing waits any more.
 pub(super) fn run(shared: &Arc<Shared>, mut engine: Box<dyn Engine>) {
+    /// However the worker ends, nobody waits for it in vain: what comes later is refused.
+    struct CloseAtEnd<'s>(&'s Shared);
+    impl Drop for CloseAtEnd<'_> {
+        fn drop(&mut self) {
+            self.0.queue().close();
+        }
+    }
+    let _close = CloseAtEnd(shared);
     while let Some(batch) = next_batch(shared) {
         let start = Instant::now();
         let outcomes = run_batch(engine.as_mut(), &batch);
@@ -43,7 +51,7 @@ fn run_batch(engine: &mut dyn Engine, batch: &Batch) -> Vec<WindowOutcome> {
     let result = catch_unwind(AssertUnwindSafe(|| {
         engine.run(batch.model, &batch.packed, batch.heads)
     }))
-    .unwrap_or_else(|panic| Err(EngineError::Panic(panic_message(panic.as_ref()))));
+    .unwrap_or(Err(EngineError::Panic));
     match result {
         Ok(scores) if scores.len() == sequences => scores
             .into_iter()
@@ -61,14 +69,6 @@ fn fail(sequences: usize, reason: &str) -> Vec<WindowOutcome> {
     tracing::error!(sequences, reason, "batch failed");
     metrics::counter!("portcullis_batches_failed_total").increment(1);
     vec![WindowOutcome::Failed(reason.into()); sequences]
-}
-
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
-    panic
-        .downcast_ref::<&str>()
-        .map(ToString::to_string)
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "no message".into())
 }
 
 fn record(batch: &Batch, took: Duration) {

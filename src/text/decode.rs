@@ -51,6 +51,9 @@ pub struct EntitySpan {
     pub score: f32,
 }
 
+/// Most tags of a head.
+const MAX_TAGS: usize = 4096;
+
 /// Why a list of tags is not understood.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum TagSetError {
@@ -67,6 +70,12 @@ pub enum TagSetError {
         tag: String,
         /// The scheme's name.
         scheme: &'static str,
+    },
+    /// More tags than are decoded.
+    #[error("{tags} tags; at most {MAX_TAGS} are decoded")]
+    TooMany {
+        /// The number of tags.
+        tags: usize,
     },
     /// Nothing says "no entity".
     #[error("no tag \"O\" (outside)")]
@@ -109,6 +118,9 @@ impl TagSet {
         if !parsed.iter().any(Option::is_none) {
             return Err(TagSetError::NoOutside);
         }
+        if parsed.len() > MAX_TAGS {
+            return Err(TagSetError::TooMany { tags: parsed.len() });
+        }
         let mut names = vec![String::new(); labels.len()];
         for (name, index) in labels {
             names[index] = name.to_owned();
@@ -143,20 +155,19 @@ impl TagSet {
 
     /// Finds the entities of `text`.
     ///
-    /// `probabilities` is `[tokens, tags]`, row-major. All entities of the best tagging are
-    /// returned, whatever their score.
+    /// `row` gives each token's probability of each tag. All entities of the best tagging are
+    /// returned, whatever their score. Besides the tokens themselves it keeps two bytes for each word
+    /// and tag, so that a text of any allowed length fits.
     #[must_use]
-    pub fn decode(
+    pub fn decode<'p>(
         &self,
         text: &str,
         tokens: &TokenizedText,
-        probabilities: &[f32],
+        row: impl Fn(usize) -> &'p [f32],
     ) -> Vec<EntitySpan> {
-        let columns = self.tags.len();
-        debug_assert_eq!(probabilities.len(), tokens.ids.len() * columns);
         let words = group_words(tokens);
-        let scores = word_means(&words, probabilities, columns);
-        let path = self.best_path(&scores);
+        let path = self.best_path(&words, &row);
+        let mut mean = vec![0.0; self.tags.len()];
 
         let mut found: Vec<EntitySpan> = Vec::new();
         let mut open: Option<(usize, usize)> = None; // label, first word
@@ -164,10 +175,11 @@ impl TagSet {
             if let Some((label, first)) = open.take() {
                 let (start, _) = words[first].1;
                 let (_, stop) = words[end - 1].1;
-                let score = (first..end)
-                    .map(|w| self.label_probability(&scores[w * columns..][..columns], label))
-                    .sum::<f32>()
-                    / (end - first) as f32;
+                let mut score = 0.0;
+                for word in &words[first..end] {
+                    word_mean(word, &row, &mut mean);
+                    score += self.label_probability(&mean, label) / (end - first) as f32;
+                }
                 if let Some((start, end)) = tidy_span(text, start, stop) {
                     found.push(EntitySpan {
                         label,
@@ -192,7 +204,7 @@ impl TagSet {
             }
         }
         close(&mut open, path.len());
-        merge_touching(found)
+        found
     }
 
     /// Probability that a word belongs to `label`, in whatever place.
@@ -207,12 +219,15 @@ impl TagSet {
 
     /// Viterbi over words; linear in words and tags because a tag that continues an entity has few
     /// predecessors and every other tag takes the best ending one.
-    fn best_path(&self, scores: &[f32]) -> Vec<usize> {
+    fn best_path<'p>(&self, words: &[Word], row: &impl Fn(usize) -> &'p [f32]) -> Vec<usize> {
         let columns = self.tags.len();
-        let words = scores.len() / columns;
-        if words == 0 {
+        let Some(first) = words.first() else {
             return Vec::new();
-        }
+        };
+        let mut scores = vec![0.0; columns];
+        word_mean(first, row, &mut scores);
+        let words_after = &words[1..];
+        let words = words.len();
         let predecessors: Vec<Option<Vec<usize>>> =
             (0..columns).map(|t| self.open_predecessors(t)).collect();
         let log = |p: f32| p.max(1e-30).ln();
@@ -223,9 +238,10 @@ impl TagSet {
                 None => log(scores[t]),
             })
             .collect();
-        let mut back = vec![0u32; words * columns];
+        let mut back = vec![0u16; words * columns];
         let mut next = vec![0f32; columns];
-        for word in 1..words {
+        for (word, pieces) in (1..).zip(words_after) {
+            word_mean(pieces, row, &mut scores);
             let ending = (0..columns)
                 .filter(|&t| self.may_end(t))
                 .fold(None, |top: Option<usize>, t| match top {
@@ -242,8 +258,8 @@ impl TagSet {
                         .reduce(|a, b| if best[a] >= best[b] { a } else { b })
                         .unwrap_or(ending),
                 };
-                back[word * columns + t] = from as u32;
-                next[t] = best[from] + log(scores[word * columns + t]);
+                back[word * columns + t] = from as u16;
+                next[t] = best[from] + log(scores[t]);
             }
             // Keep the sums small, so that a text of any length keeps its precision.
             let top = next.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -305,40 +321,15 @@ fn group_words(tokens: &TokenizedText) -> Vec<Word> {
     words
 }
 
-/// Mean probabilities of each word's pieces: `[words, tags]`.
-fn word_means(words: &[Word], probabilities: &[f32], columns: usize) -> Vec<f32> {
-    let mut means = Vec::with_capacity(words.len() * columns);
-    for (range, _) in words {
-        let share = 1.0 / range.len() as f32;
-        let at = means.len();
-        means.resize(at + columns, 0.0);
-        for token in range.clone() {
-            let row = &probabilities[token * columns..][..columns];
-            for (mean, p) in means[at..].iter_mut().zip(row) {
-                *mean += share * p;
-            }
+/// The mean of the probabilities of a word's pieces, written to `mean`.
+fn word_mean<'p>((tokens, _): &Word, row: &impl Fn(usize) -> &'p [f32], mean: &mut [f32]) {
+    mean.fill(0.0);
+    let share = 1.0 / tokens.len() as f32;
+    for token in tokens.clone() {
+        for (mean, p) in mean.iter_mut().zip(row(token)) {
+            *mean += share * p;
         }
     }
-    means
-}
-
-/// Entities of one label with nothing between them are one.
-fn merge_touching(found: Vec<EntitySpan>) -> Vec<EntitySpan> {
-    let mut merged: Vec<EntitySpan> = Vec::with_capacity(found.len());
-    for span in found {
-        match merged.last_mut() {
-            Some(last) if last.label == span.label && last.end >= span.start => {
-                let (a, b) = (
-                    (last.end - last.start) as f32,
-                    (span.end - span.start) as f32,
-                );
-                last.score = (last.score * a + span.score * b) / (a + b);
-                last.end = last.end.max(span.end);
-            }
-            _ => merged.push(span),
-        }
-    }
-    merged
 }
 
 #[cfg(test)]
@@ -348,6 +339,11 @@ mod tests {
     fn tags(scheme: TagScheme, names: &[&str]) -> TagSet {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         TagSet::new(scheme, &names).unwrap()
+    }
+
+    fn decode(set: &TagSet, text: &str, tokens: &TokenizedText, rows: &[f32]) -> Vec<EntitySpan> {
+        let columns = set.tags();
+        set.decode(text, tokens, |t| &rows[t * columns..][..columns])
     }
 
     /// One token a word, split at spaces.
@@ -376,7 +372,7 @@ mod tests {
     fn bio_spans_are_exact_and_an_orphan_inside_tag_begins_nothing_likelier() {
         let set = tags(TagScheme::Bio, &["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]);
         let text = "Ada Lovelace met Bob in London";
-        let found = set.decode(text, &words_of(text), &rows(5, &[1, 2, 0, 1, 0, 3]));
+        let found = decode(&set, text, &words_of(text), &rows(5, &[1, 2, 0, 1, 0, 3]));
         let cut: Vec<_> = found
             .iter()
             .map(|s| (&text[s.start..s.end], set.labels()[s.label].as_str()))
@@ -387,7 +383,7 @@ mod tests {
         );
         // I-LOC cannot follow B-PER: the path must choose, and never yields a broken entity.
         let text = "Ada London";
-        let found = set.decode(text, &words_of(text), &rows(5, &[1, 4]));
+        let found = decode(&set, text, &words_of(text), &rows(5, &[1, 4]));
         assert_eq!(found.len(), 1);
     }
 
@@ -395,12 +391,12 @@ mod tests {
     fn bioes_and_inside_only_schemes_decode() {
         let set = tags(TagScheme::Bioes, &["O", "B-A", "I-A", "E-A", "S-A"]);
         let text = "a b c d e";
-        let found = set.decode(text, &words_of(text), &rows(5, &[1, 2, 3, 0, 4]));
+        let found = decode(&set, text, &words_of(text), &rows(5, &[1, 2, 3, 0, 4]));
         let spans: Vec<_> = found.iter().map(|s| (s.start, s.end)).collect();
         assert_eq!(spans, [(0, 5), (8, 9)]);
 
         let set = tags(TagScheme::InsideOnly, &["I-A", "I-B", "O"]);
-        let found = set.decode(text, &words_of(text), &rows(3, &[0, 0, 1, 2, 1]));
+        let found = decode(&set, text, &words_of(text), &rows(3, &[0, 0, 1, 2, 1]));
         let spans: Vec<_> = found.iter().map(|s| (s.label, s.start, s.end)).collect();
         assert_eq!(spans, [(0, 0, 3), (1, 4, 5), (1, 8, 9)]);
     }
@@ -412,10 +408,11 @@ mod tests {
             ids: vec![1, 2, 3],
             spans: vec![(0, 3), (3, 6), (7, 9)],
             continues_word: vec![false, true, false],
+            ..TokenizedText::default()
         };
         // The second piece alone would be another entity's inside; the word's mean decides.
         let strong = [0.0, 1.0, 0.0, 0.4, 0.6, 0.0, 1.0, 0.0, 0.0];
-        let found = set.decode("abcdef gh", &tokens, &strong);
+        let found = decode(&set, "abcdef gh", &tokens, &strong);
         assert_eq!((found[0].start, found[0].end), (0, 6));
         assert!((found[0].score - 0.8).abs() < 1e-6);
     }

@@ -78,8 +78,13 @@ pub(crate) fn floor_char_boundary(text: &str, byte: usize) -> usize {
 /// clusters (stacked combining marks) are cut: the bound keeps hostile text linear.
 const MAX_CLUSTER: usize = 64;
 
+/// What no entity begins or ends with.
+fn is_separator(c: char) -> bool {
+    c.is_whitespace() || matches!(c, ',' | ';' | '|')
+}
+
 /// Widens `start..end` so that no visible character (grapheme cluster) is cut in two, and drops
-/// white space at both ends. Returns `None` when nothing is left.
+/// white space and separators at both ends. Returns `None` when nothing is left.
 pub(crate) fn tidy_span(text: &str, start: usize, end: usize) -> Option<(usize, usize)> {
     let start = floor_char_boundary(text, start);
     let end = floor_char_boundary(text, end);
@@ -98,9 +103,9 @@ pub(crate) fn tidy_span(text: &str, start: usize, end: usize) -> Option<(usize, 
         }
     }
     let slice = &text[first..last];
-    let trimmed = slice.trim_start();
+    let trimmed = slice.trim_start_matches(is_separator);
     let first = last - trimmed.len();
-    let last = first + trimmed.trim_end().len();
+    let last = first + trimmed.trim_end_matches(is_separator).len();
     (first < last).then_some((first, last))
 }
 
@@ -148,6 +153,7 @@ mod tests {
             "white space is dropped"
         );
         assert_eq!(tidy_span("a   b", 1, 4), None);
+        assert_eq!(tidy_span("by Ada, Bob;", 2, 7), Some((3, 6)));
         // A family emoji joined by zero-width joiners is one character.
         let family = "👩\u{200d}👧 x";
         assert_eq!(tidy_span(family, 0, 4), Some((0, 11)));

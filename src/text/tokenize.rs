@@ -9,7 +9,9 @@ use tokenizers::models::ModelWrapper;
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::pre_tokenizers::fixed_length::FixedLength;
 use tokenizers::pre_tokenizers::sequence::Sequence;
-use tokenizers::tokenizer::Tokenizer;
+use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
+use tokenizers::tokenizer::{SplitDelimiterBehavior, Tokenizer};
+use unicode_normalization::char::is_combining_mark;
 
 use super::position::floor_char_boundary;
 
@@ -19,6 +21,7 @@ pub struct TextTokenizer {
     inner: Tokenizer,
     prefix: Vec<u32>,
     suffix: Vec<u32>,
+    unknown_id: Option<u32>,
 }
 
 /// Tokens of one text, without special tokens.
@@ -28,6 +31,13 @@ pub struct TokenizedText {
     pub ids: Vec<u32>,
     /// Bytes `start..end` of the original text behind each token, on character boundaries.
     pub spans: Vec<(usize, usize)>,
+    /// Tokens that stand for anything the vocabulary lacks.
+    pub unknown: usize,
+    /// Characters behind those tokens, and characters that no token stands for; white space, combining
+    /// marks and what only joins or presents characters aside.
+    pub unread: usize,
+    /// The vocabulary's id for what it lacks.
+    pub unknown_id: Option<u32>,
     /// Whether each token goes on with the word of the token before it (`word` + `##piece`).
     pub continues_word: Vec<bool>,
 }
@@ -51,6 +61,15 @@ pub enum TokenizerError {
     },
 }
 
+impl TokenizedText {
+    /// The tokens of `range` that stand for something the vocabulary knows.
+    #[must_use]
+    pub fn known_in(&self, range: std::ops::Range<usize>) -> usize {
+        let known = |id: &&u32| Some(**id) != self.unknown_id;
+        self.ids[range].iter().filter(known).count()
+    }
+}
+
 impl TextTokenizer {
     /// Reads a `tokenizer.json`.
     pub fn from_file(path: &Path) -> Result<Self, TokenizerError> {
@@ -67,12 +86,19 @@ impl TextTokenizer {
             .map_err(|e| TokenizerError::Read(e.to_string()))?;
         inner.with_padding(None);
         inner.set_encode_special_tokens(true);
-        split_words_wordpiece_would_drop(&mut inner);
+        split_words_wordpiece_would_drop(&mut inner)?;
         let (prefix, suffix) = special_tokens(&inner)?;
+        let unknown = match inner.get_model() {
+            ModelWrapper::WordPiece(model) => Some(model.unk_token.clone()),
+            ModelWrapper::BPE(model) => model.unk_token.clone(),
+            _ => Some("<unk>".to_owned()),
+        };
+        let unknown_id = unknown.and_then(|token| inner.token_to_id(&token));
         Ok(Self {
             inner,
             prefix,
             suffix,
+            unknown_id,
         })
     }
 
@@ -123,11 +149,17 @@ impl TextTokenizer {
                 (start, end)
             })
             .collect();
-        Ok(TokenizedText {
+        let mut tokens = TokenizedText {
             ids: encoding.get_ids().to_vec(),
             spans,
+            unknown: 0,
+            unread: 0,
+            unknown_id: self.unknown_id,
             continues_word,
-        })
+        };
+        tokens.unknown = tokens.ids.len() - tokens.known_in(0..tokens.ids.len());
+        tokens.unread = unread(text, &tokens);
+        Ok(tokens)
     }
 }
 
@@ -144,18 +176,63 @@ pub fn least_tokens(text: &str) -> usize {
     words
 }
 
-/// WordPiece turns a word longer than its limit (100 characters) into a single unknown token: a way
-/// past any detector. Words are cut at the limit instead, after the model's own splitting.
-fn split_words_wordpiece_would_drop(tokenizer: &mut Tokenizer) {
+/// Characters of `text` that the model learns nothing of: those behind unknown tokens, and those that
+/// the tokenizer deleted. White space, combining marks, controls and what joins or presents other
+/// characters say nothing by themselves and do not count.
+fn unread(text: &str, tokens: &TokenizedText) -> usize {
+    let counts = |c: &char| {
+        !(c.is_whitespace()
+            || c.is_control()
+            || is_combining_mark(*c)
+            || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fffd}'))
+    };
+    let mut unread = 0;
+    let mut read_to = 0;
+    for (&(start, end), &id) in tokens.spans.iter().zip(&tokens.ids) {
+        let from = if Some(id) == tokens.unknown_id {
+            read_to..end // with what was deleted before it
+        } else {
+            read_to..start
+        };
+        if let Some(piece) = text.get(from) {
+            unread += piece.chars().filter(counts).count();
+        }
+        read_to = read_to.max(end);
+    }
+    unread + text[read_to..].chars().filter(counts).count()
+}
+
+/// WordPiece gives up on a whole word, and makes it one unknown token, when the word is longer than a
+/// limit (100 characters) or holds a single character it has no piece for: two ways past any detector.
+/// After the model's own splitting, such characters are set apart and long words are cut.
+fn split_words_wordpiece_would_drop(tokenizer: &mut Tokenizer) -> Result<(), TokenizerError> {
     let ModelWrapper::WordPiece(model) = tokenizer.get_model() else {
-        return;
+        return Ok(());
     };
-    let cut = PreTokenizerWrapper::FixedLength(FixedLength::new(model.max_input_chars_per_word));
-    let steps = match tokenizer.get_pre_tokenizer() {
-        Some(own) => vec![own.clone(), cut],
-        None => vec![cut],
-    };
+    let longest = model.max_input_chars_per_word.max(1);
+    let prefix = model.continuing_subword_prefix.clone();
+    let mut known = String::new();
+    let vocabulary = tokenizer.get_vocab(false);
+    for token in vocabulary.keys() {
+        let mut chars = token.chars();
+        if let (Some(c), None) = (chars.next(), chars.next())
+            && vocabulary.contains_key(&format!("{prefix}{c}"))
+        {
+            known.push_str(&format!("\\x{{{:x}}}", c as u32));
+        }
+    }
+    let mut steps: Vec<PreTokenizerWrapper> =
+        tokenizer.get_pre_tokenizer().cloned().into_iter().collect();
+    if !known.is_empty() {
+        let pattern = SplitPattern::Regex(format!("[^{known}]"));
+        let apart = Split::new(pattern, SplitDelimiterBehavior::Isolated, false)
+            .map_err(|e| TokenizerError::Read(e.to_string()))?;
+        steps.push(PreTokenizerWrapper::Split(apart));
+    }
+    steps.push(PreTokenizerWrapper::FixedLength(FixedLength::new(longest)));
     tokenizer.with_pre_tokenizer(Some(PreTokenizerWrapper::Sequence(Sequence::new(steps))));
+    Ok(())
 }
 
 /// The special tokens the post-processor puts around a single text.

@@ -85,6 +85,13 @@ impl WindowPlan {
         }
     }
 
+    /// The window that owns `token` of `tokens`; see [`Self::owned`].
+    #[must_use]
+    pub fn owner(&self, token: usize, tokens: usize) -> usize {
+        let step = self.content - self.stride;
+        (token.saturating_sub(self.stride / 2) / step).min(self.count(tokens).saturating_sub(1))
+    }
+
     /// The part of window `k` whose tokens have more context there than in a neighbour: the overlap
     /// with each neighbour is split in the middle. These parts cover every token exactly once.
     #[must_use]
@@ -124,6 +131,8 @@ mod tests {
                 prop_assert_eq!(owned.start, next, "owned parts are contiguous");
                 prop_assert!(owned.start >= window.start && owned.end <= window.end);
                 prop_assert!(!owned.is_empty());
+                prop_assert_eq!(plan.owner(owned.start, tokens), k);
+                prop_assert_eq!(plan.owner(owned.end - 1, tokens), k);
                 next = owned.end;
             }
             prop_assert_eq!(next, tokens);

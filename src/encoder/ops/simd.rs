@@ -248,9 +248,10 @@ macro_rules! vectorised {
                     && is_x86_feature_detected!("avx512vl")
                     && is_x86_feature_detected!("avx512dq")
                     && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("fma")
                 {
-                    // SAFETY: every feature the function enables was just found on this CPU (AVX-512
-                    // implies FMA); the body itself is safe code.
+                    // SAFETY: every feature the function enables was just found on this CPU; the
+                    // body itself is safe code.
                     return unsafe { avx512($($arg),*) };
                 }
                 if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
@@ -354,7 +355,7 @@ vectorised! {
         for row in xs.chunks_exact_mut(bias.len()) {
             for (x, b) in row.iter_mut().zip(bias) {
                 let v = *x + b;
-                *x = if v > 0.0 { v } else { 0.0 };
+                *x = if v < 0.0 { 0.0 } else { v };
             }
         }
     }
@@ -519,7 +520,18 @@ mod tests {
     #[test]
     fn a_nan_is_never_hidden() {
         let mut xs = [f32::NAN];
-        bias_gelu_erf(&mut xs, &[0.0]);
+        for function in [
+            bias_gelu_erf,
+            bias_gelu_tanh,
+            bias_relu,
+            bias_silu,
+            add_bias,
+        ] {
+            function(&mut xs, &[0.0]);
+            assert!(xs[0].is_nan());
+            xs = [f32::NAN];
+        }
+        layer_norm(&mut xs, &[1.0], &[0.0], 1e-5);
         assert!(xs[0].is_nan());
         let mut total = 0.0;
         exp_sum(&mut [f32::NAN, 1.0], 0.0, &mut total);

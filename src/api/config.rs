@@ -1,0 +1,72 @@
+//! `[server]` of the configuration.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Addresses, TLS, credentials, limits and deadlines.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServerConfig {
+    /// gRPC address.
+    pub listen: SocketAddr,
+    /// Prometheus address, at `/metrics`; none turns it off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<SocketAddr>,
+    /// Serve other than loopback addresses without TLS or without credentials.
+    pub insecure: bool,
+    /// Certificate chain, PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_cert: Option<PathBuf>,
+    /// Its private key, PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_key: Option<PathBuf>,
+    /// Authorities of client certificates, PEM: turns on mutual TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_client_ca: Option<PathBuf>,
+    /// File of API-key hashes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_keys: Option<PathBuf>,
+    /// Deadline of requests that name none, in milliseconds.
+    pub default_deadline_ms: u64,
+    /// Longest deadline, in milliseconds; what asks for more gets this.
+    pub max_deadline_ms: u64,
+    /// Largest message, in bytes.
+    pub max_message_bytes: usize,
+    /// Requests in flight at once.
+    pub max_in_flight: usize,
+    /// Connections at once; more are closed on arrival.
+    pub max_connections: usize,
+    /// Open `CheckStream`s at once.
+    pub max_streams: usize,
+    /// Requests in flight on one stream.
+    pub stream_in_flight: usize,
+    /// Calls at once on one connection.
+    pub max_calls_per_connection: u32,
+    /// Time that open calls get to finish after SIGTERM, in milliseconds.
+    pub drain_timeout_ms: u64,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 50051)),
+            metrics: Some(SocketAddr::from(([127, 0, 0, 1], 9464))),
+            insecure: false,
+            tls_cert: None,
+            tls_key: None,
+            tls_client_ca: None,
+            api_keys: None,
+            default_deadline_ms: 2_000,
+            max_deadline_ms: 60_000,
+            max_message_bytes: 2 << 20,
+            max_in_flight: 2_048,
+            max_connections: 4_096,
+            max_streams: 1_024,
+            stream_in_flight: 64,
+            max_calls_per_connection: 1_024,
+            drain_timeout_ms: 30_000,
+        }
+    }
+}
