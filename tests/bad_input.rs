@@ -309,6 +309,25 @@ async fn connections_above_the_limit_are_closed_and_their_places_come_free() {
     server.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_connections_give_their_places_back() {
+    let mut limited = tiny();
+    limited.server.max_connections = 4;
+    let server = TestServer::start(limited).await;
+    let silent: Vec<_> = (0..10)
+        .map(|_| std::net::TcpStream::connect(server.address).unwrap())
+        .collect();
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    server
+        .client()
+        .await
+        .check(user("place again"))
+        .await
+        .unwrap();
+    drop(silent);
+    server.stop().await;
+}
+
 /// All are open at once as far as the limits go; each of the others gets its status.
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_streams_leave_the_server_standing() {

@@ -161,6 +161,31 @@ async fn requests_under_way_are_answered_and_the_program_ends_with_zero() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_open_health_watch_does_not_hold_up_the_end() {
+    let package = golden("bert-sequence");
+    let mut program = Program::start(&["--package", package.to_str().unwrap()]);
+    let channel = program.channel().await;
+    let mut health = tonic_health::pb::health_client::HealthClient::new(channel);
+    let mut watch = health
+        .watch(tonic_health::pb::HealthCheckRequest::default())
+        .await
+        .unwrap()
+        .into_inner();
+    let serving = watch.message().await.unwrap().unwrap();
+    assert_eq!(serving.status, 1);
+    let start = Instant::now();
+    program.terminate();
+    let told = watch.message().await.unwrap().unwrap();
+    assert_eq!(told.status, 2, "NOT_SERVING before the end");
+    assert_eq!(program.child.wait().unwrap().code(), Some(0));
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_cannot_load_its_package_says_why_and_ends_with_two() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
         .args(["serve", "--listen", "127.0.0.1:0", "--metrics", "off"])

@@ -48,6 +48,18 @@ async fn many_requests_are_answered_each_once_and_errors_end_nothing() {
             })
             .await
             .unwrap();
+        let endless_past = prost_types::Duration {
+            seconds: i64::MIN,
+            nanos: i32::MIN,
+        };
+        sender
+            .send(CheckStreamRequest {
+                id: "501".into(),
+                request: Some(user("x")),
+                timeout: Some(endless_past),
+            })
+            .await
+            .unwrap();
     });
     let mut seen = BTreeSet::new();
     while let Some(answer) = answers.message().await.unwrap() {
@@ -66,7 +78,7 @@ async fn many_requests_are_answered_each_once_and_errors_end_nothing() {
         }
     }
     sending.await.unwrap();
-    assert_eq!(seen.len(), 501);
+    assert_eq!(seen.len(), 502);
     server.stop().await;
 }
 

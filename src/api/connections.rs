@@ -1,13 +1,16 @@
-//! Connections, counted: above the limit they are closed on arrival.
+//! Connections, counted: above the limit they are closed on arrival, and those that say nothing are
+//! closed after a while.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Sleep;
 use tokio_stream::{Stream, StreamExt};
 use tonic::transport::server::{Connected, TcpConnectInfo, TcpIncoming};
 
@@ -15,7 +18,15 @@ use tonic::transport::server::{Connected, TcpConnectInfo, TcpIncoming};
 pub(super) struct Counted {
     stream: TcpStream,
     _place: OwnedSemaphorePermit,
+    /// Until the first bytes have come: when they must have.
+    silence: Option<Pin<Box<Sleep>>>,
+    read: usize,
 }
+
+/// How long a new connection may stay silent. Later silence is HTTP/2's own pings' matter.
+const SILENCE: Duration = Duration::from_secs(10);
+/// Bytes that end the silence: the length of HTTP/2's preface.
+const PREFACE: usize = 24;
 
 /// At most `places` connections at once.
 pub(super) fn bounded(
@@ -28,6 +39,8 @@ pub(super) fn bounded(
             Ok(place) => Some(Ok(Counted {
                 stream,
                 _place: place,
+                silence: Some(Box::pin(tokio::time::sleep(SILENCE))),
+                read: 0,
             })),
             Err(_) => {
                 metrics::counter!("portcullis_connections_refused_total").increment(1);
@@ -52,7 +65,18 @@ impl AsyncRead for Counted {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        self.read = self.read.saturating_add(buffer.filled().len() - before);
+        if self.read >= PREFACE {
+            self.silence = None;
+        }
+        if let (Poll::Pending, Some(silence)) = (&polled, &mut self.silence)
+            && silence.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        polled
     }
 }
 

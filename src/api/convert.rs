@@ -89,6 +89,7 @@ pub fn verdict(verdict: Verdict, utf16: bool) -> v1::CheckResponse {
         request_id: verdict.id,
         policy_id: verdict.policy.to_string(),
         policy_version: verdict.policy_version.to_string(),
+        findings_omitted: verdict.findings_omitted as u32,
         outcome: match verdict.outcome {
             Outcome::Complete => v1::Outcome::Complete,
             Outcome::Partial => v1::Outcome::Partial,

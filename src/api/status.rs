@@ -81,6 +81,8 @@ impl ApiError {
             message: self.message,
             reason: self.reason.into(),
             retry_after: self.retry_after.map(convert::duration),
+            field: self.field.unwrap_or_default(),
+            needs: self.needs.map(convert::duration),
         }
     }
 }

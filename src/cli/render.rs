@@ -32,10 +32,11 @@ pub(super) fn verdict(
     writeln!(
         out,
         "{style}{action}{style:#}  {DIM}policy {} ({}), {outcome}, {ms:.1} ms{DIM:#}",
-        response.policy_id, response.policy_version
+        printable(&response.policy_id),
+        printable(&response.policy_version)
     )?;
     if !response.action_reason.is_empty() {
-        writeln!(out, "{}", response.action_reason)?;
+        writeln!(out, "{}", printable(&response.action_reason))?;
     }
     writeln!(out)?;
     marked(out, text, &response.findings)?;
@@ -61,13 +62,13 @@ pub(super) fn verdict(
         writeln!(
             out,
             "{DIM}{:<10} {state}, {} windows, {} {} on {}{}{}{DIM:#}",
-            detector.detector,
+            printable(&detector.detector),
             detector.windows_scanned,
-            detector.package,
-            detector.package_version,
-            detector.device,
+            printable(&detector.package),
+            printable(&detector.package_version),
+            printable(&detector.device),
             if detector.reason.is_empty() { "" } else { ": " },
-            detector.reason
+            printable(&detector.reason)
         )?;
     }
     Ok(())
@@ -120,11 +121,11 @@ fn line(out: &mut impl Write, text: &str, finding: &Finding) -> io::Result<()> {
         out,
         "  {style}{:<8}{style:#} {:<10} {:<16} {score:<18} {:>5}..{:<5} {}",
         action_name(finding.action()),
-        finding.detector,
-        finding.label,
+        printable(&finding.detector),
+        printable(&finding.label),
         start,
         end,
-        printable(&cut)
+        printable(&cut).replace(['\n', '\t'], " ")
     )
 }
 
@@ -134,7 +135,7 @@ fn bytes(finding: &Finding) -> (usize, usize) {
 }
 
 /// Control and formatting characters would act on the terminal: they are shown as codes.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         let hidden = matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}');

@@ -108,6 +108,7 @@ pub(super) fn run(args: &Args) -> Result<Done> {
     let config = args.config()?;
     config.validate()?;
     logs::start(config.log.format, &config.log.filter)?;
+    logs::report_panics_without_messages();
     runtime()?.block_on(serve(config))
 }
 

@@ -162,7 +162,8 @@ impl Client {
             Self::Local(_) => "",
             Self::Remote { url, .. } => url,
         };
-        format!("{url}: {:?}: {}", status.code(), status.message())
+        let message = super::render::printable(status.message());
+        format!("{url}: {:?}: {message}", status.code())
     }
 }
 

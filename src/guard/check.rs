@@ -80,6 +80,8 @@ pub struct Limits {
     pub max_segments: usize,
     /// Bytes of a request id.
     pub max_id_bytes: usize,
+    /// Findings listed in a verdict; more are counted.
+    pub max_findings: usize,
 }
 
 impl Default for Limits {
@@ -88,6 +90,7 @@ impl Default for Limits {
             max_text_bytes: 1 << 20,
             max_segments: 256,
             max_id_bytes: 128,
+            max_findings: 4_096,
         }
     }
 }

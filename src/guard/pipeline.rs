@@ -412,7 +412,11 @@ impl Guard {
             action,
             reason,
             redacted: redactions(check, &findings),
-            findings,
+            findings_omitted: findings.len().saturating_sub(self.limits.max_findings),
+            findings: {
+                findings.truncate(self.limits.max_findings);
+                findings
+            },
             detectors,
             timings: Timings::default(),
         }

@@ -37,8 +37,10 @@ pub struct Verdict {
     pub action: Action,
     /// Why, where no finding says it.
     pub reason: Option<String>,
-    /// What was found.
+    /// What was found, up to a limit.
     pub findings: Vec<Finding>,
+    /// Findings beyond it, which count in `action` and `redacted`.
+    pub findings_omitted: usize,
     /// One for every detector that was asked for.
     pub detectors: Vec<DetectorReport>,
     /// Texts with what must not pass taken out; for segments with a finding to redact.

@@ -18,6 +18,17 @@ pub enum LogFormat {
     Json,
 }
 
+/// Says where a panic happened instead of printing its message, which may hold a piece of a text.
+pub fn report_panics_without_messages() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic
+            .location()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        tracing::error!(place, "panicked");
+    }));
+}
+
 /// Starts logging to standard error. `filter` is a level or a list of `target=level`.
 ///
 /// A second call changes nothing, so that several servers may live in one process.
