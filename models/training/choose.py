@@ -29,8 +29,12 @@ def injection(rows: list[Example], scores: list[float]) -> float:
     return round(min(max(needed, 0.3), 0.95), 3)
 
 
+UNKNOWN = {"toxic": 0.5, "obscene": 0.6, "insult": 0.7, "identity_hate": 0.5}
+"""Thresholds of labels that the validation part lacks: about 1% of harmless training texts are flagged."""
+
+
 def toxicity(rows: list[Example], scores: np.ndarray, names: list[str]) -> dict[str, float]:
-    """For each label the lowest threshold within the false-alarm budget; 0.5 where nothing is known."""
+    """For each label the lowest threshold within the false-alarm budget; UNKNOWN where too little is known."""
     chosen = {}
     for i, name in enumerate(names):
         if name in RARE:
@@ -38,7 +42,7 @@ def toxicity(rows: list[Example], scores: np.ndarray, names: list[str]) -> dict[
         known = [r.toxicity.get(name) if r.toxicity else None for r in rows]
         quiet = [k for k, value in enumerate(known) if value == 0]
         enough = len(quiet) >= 200 and known.count(1) >= 100
-        value = float(np.quantile(scores[quiet, i], 1 - FALSE_ALARMS)) if enough else 0.5
+        value = float(np.quantile(scores[quiet, i], 1 - FALSE_ALARMS)) if enough else UNKNOWN[name]
         chosen[name] = round(min(max(value, 0.3), 0.9), 3)
     return chosen
 

@@ -22,6 +22,9 @@ pub(super) struct Args {
     /// Detector to measure [default: the one of the task's name].
     #[arg(long, value_name = "NAME")]
     detector: Option<String>,
+    /// Class to measure in detail [default: INJECTION or toxic].
+    #[arg(long, value_name = "NAME")]
+    label: Option<String>,
     /// Measure only this many rows, taken evenly from the file.
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -54,9 +57,10 @@ pub(super) fn run(args: &Args) -> Result<Done> {
             thresholds,
         ))
     })?;
+    let label = args.label.as_deref();
     let report = match args.task {
-        Task::Injection => classes(&rows, &answers, "INJECTION", &thresholds),
-        Task::Toxicity => classes(&rows, &answers, "toxic", &thresholds),
+        Task::Injection => classes(&rows, &answers, label.unwrap_or("INJECTION"), &thresholds),
+        Task::Toxicity => classes(&rows, &answers, label.unwrap_or("toxic"), &thresholds),
         Task::Pii => entities(&rows, &answers),
     };
     let mut out = anstream::stdout().lock();

@@ -3,10 +3,8 @@
 use rayon::prelude::*;
 
 use super::gemm::{Panels, multiply};
+use super::linear::block_rows;
 use super::vector::softmax_rows;
-
-/// Queries of a unit of work; bounds the scores held at once to `QUERY_ROWS x length`.
-const QUERY_ROWS: usize = 48;
 
 /// Sizes of an attention layer.
 #[derive(Debug, Clone, Copy)]
@@ -56,11 +54,13 @@ pub fn attention(qkv: &[f32], sequences: &[usize], shape: AttentionShape, contex
         })
         .collect();
 
+    // Units of a few queries bound the scores held at once.
+    let most = block_rows(tokens);
     let mut blocks = Vec::new();
     let mut rest = context.as_mut_slice();
     for (sequence, &n) in sequences.iter().enumerate() {
-        for first in (0..n).step_by(QUERY_ROWS) {
-            let rows = QUERY_ROWS.min(n - first);
+        for first in (0..n).step_by(most) {
+            let rows = most.min(n - first);
             let (block, after) = rest.split_at_mut(rows * width);
             rest = after;
             blocks.push((sequence, first, rows, block));

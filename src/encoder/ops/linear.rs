@@ -8,8 +8,14 @@ use super::vector::Activation;
 /// Up to this many rows, threads share the work by columns: each then reads only its part of the
 /// weights, which is what small batches wait for.
 const FEW_ROWS: usize = 48;
-/// Rows of a unit of work otherwise: enough to reuse a panel, few enough to stay in the cache.
+/// Most rows of a unit of work otherwise: enough to reuse a panel, few enough to stay in the cache.
 const BLOCK_ROWS: usize = 48;
+
+/// Rows of a unit of work, so that every thread of the current pool gets an equal number of units.
+pub(super) fn block_rows(rows: usize) -> usize {
+    let units = 2 * rayon::current_num_threads();
+    rows.div_ceil(units).clamp(4, BLOCK_ROWS)
+}
 
 /// A linear layer with weights `[out, in]`.
 #[derive(Debug)]
@@ -57,8 +63,9 @@ impl Linear {
         if threads > 1 && rows <= FEW_ROWS && self.panels.count() >= 2 * threads {
             self.by_columns(x, rows, y, activation, threads);
         } else {
-            y.par_chunks_mut(BLOCK_ROWS * outputs)
-                .zip(x.par_chunks(BLOCK_ROWS * inputs))
+            let block = block_rows(rows);
+            y.par_chunks_mut(block * outputs)
+                .zip(x.par_chunks(block * inputs))
                 .for_each(|(y, x)| {
                     let all = 0..self.panels.count();
                     multiply(x, inputs, x.len() / inputs, &self.panels, all, y, outputs);
