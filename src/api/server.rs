@@ -14,11 +14,12 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use super::connections::bounded;
+use super::deadline;
 use super::pb;
 use super::pb::v1::guard_service_server::{GuardServiceServer, SERVICE_NAME};
 use super::status::ApiError;
 use super::{GuardApi, ServerConfig, ServiceLimits};
-use crate::guard::Guard;
+use crate::guard::{CheckError, Guard};
 use crate::ops::auth::{Authenticator, KeyFileError};
 
 /// Largest message to the health and reflection services, in bytes.
@@ -287,8 +288,15 @@ fn authenticate(
         let tenant = tenant.map_err(|error| {
             ApiError::new(Code::Unauthenticated, "CREDENTIALS", error.to_string()).into_status()
         })?;
-        request.extensions_mut().insert(tenant);
-        Ok(request)
+        // Looked at before the body is waited for: the transport would call its end CANCELLED.
+        match deadline::timeout(request.metadata()) {
+            Ok(Some(Duration::ZERO)) => Err(ApiError::from(CheckError::Deadline).into_status()),
+            Err(problem) => Err(ApiError::invalid("grpc-timeout", problem).into_status()),
+            Ok(_) => {
+                request.extensions_mut().insert(tenant);
+                Ok(request)
+            }
+        }
     }
 }
 

@@ -114,7 +114,7 @@ pub(super) fn run(args: &Args) -> Result<Done> {
 
 async fn serve(config: Config) -> Result<Done> {
     if let Some(address) = config.server.metrics {
-        metrics::start(Some(address))?;
+        metrics::start(address)?;
         tracing::info!(url = %format!("http://{address}/metrics"), "metrics");
     }
     let server = Server::bind(config.server.clone())?;

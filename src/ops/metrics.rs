@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 
 /// Buckets of durations, in seconds.
 const SECONDS: &[f64] = &[
@@ -132,9 +132,8 @@ pub enum Kind {
 #[error("cannot serve metrics: {0}")]
 pub struct MetricsError(String);
 
-/// Installs the process's recorder; with `listen`, also serves it at `http://listen/metrics`.
-/// Must be called within a tokio runtime.
-pub fn start(listen: Option<SocketAddr>) -> Result<Option<PrometheusHandle>, MetricsError> {
+/// Serves the process's metrics at `http://listen/metrics`. Must be called within a tokio runtime.
+pub fn start(listen: SocketAddr) -> Result<(), MetricsError> {
     let error = |e: &dyn std::fmt::Display| MetricsError(e.to_string());
     let mut builder = PrometheusBuilder::new();
     for (name, kind, ..) in METRICS {
@@ -148,28 +147,16 @@ pub fn start(listen: Option<SocketAddr>) -> Result<Option<PrometheusHandle>, Met
             .set_buckets_for_metric(Matcher::Full((*name).into()), buckets)
             .map_err(|e| error(&e))?;
     }
-    let handle = match listen {
-        Some(address) => {
-            let (recorder, exporter) = builder
-                .with_http_listener(address)
-                .build()
-                .map_err(|e| error(&e))?;
-            let handle = recorder.handle();
-            if metrics::set_global_recorder(recorder).is_err() {
-                return Ok(None); // another server of this process has one
-            }
-            tokio::spawn(async move {
-                if exporter.await.is_err() {
-                    tracing::error!("the metrics listener stopped");
-                }
-            });
-            handle
+    let (recorder, exporter) = builder
+        .with_http_listener(listen)
+        .build()
+        .map_err(|e| error(&e))?;
+    metrics::set_global_recorder(recorder).map_err(|e| error(&e))?;
+    tokio::spawn(async move {
+        if exporter.await.is_err() {
+            tracing::error!("the metrics listener stopped");
         }
-        None => match builder.install_recorder() {
-            Ok(handle) => handle,
-            Err(_) => return Ok(None),
-        },
-    };
+    });
     for (name, kind, unit, text) in METRICS {
         match kind {
             Kind::Counter => describe_counter!(*name, *unit, *text),
@@ -177,7 +164,7 @@ pub fn start(listen: Option<SocketAddr>) -> Result<Option<PrometheusHandle>, Met
             Kind::Seconds | Kind::Count | Kind::Score => describe_histogram!(*name, *unit, *text),
         }
     }
-    Ok(Some(handle))
+    Ok(())
 }
 
 /// Says which device and which package serve.
