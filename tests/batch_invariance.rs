@@ -38,7 +38,7 @@ proptest! {
 fn seven_tokens_beside_four_hundred_score_as_alone() {
     let model = build(&bundled());
     let short: Vec<u32> = vec![101, 8568, 2035, 3025, 7899, 1012, 102];
-    let long: Vec<u32> = (0..256).map(|i| 1000 + i * 37 % 20_000).collect();
+    let long: Vec<u32> = (0..400).map(|i| 1000 + i * 37 % 20_000).collect();
     let batch: portcullis::encoder::PackedBatch = [short.as_slice(), &long, &short, &long[..144]]
         .into_iter()
         .collect();
