@@ -59,7 +59,7 @@ pub(super) fn head(dir: &Path, config: &Value, name: &str) -> Result<HeadSpec, P
             .map(|l| (l.clone(), DEFAULT_THRESHOLD))
             .collect();
         (Task::Token(tags), Activation::Softmax, thresholds)
-    } else if class.ends_with("ForSequenceClassification") {
+    } else if class.ends_with("ForSequenceClassification") || class == "PIGuard" {
         let activation = activation(config, labels.len()).map_err(|p| error("problem_type", p))?;
         (
             Task::Sequence,
@@ -125,10 +125,11 @@ fn activation(config: &Value, labels: usize) -> Result<Activation, String> {
         Some("single_label_classification") => Ok(Activation::Softmax),
         None if labels > 1 => Ok(Activation::Softmax),
         // One output: transformers' pipeline applies the sigmoid.
-        None | Some("regression") if labels == 1 => Ok(Activation::Sigmoid),
+        None if labels == 1 => Ok(Activation::Sigmoid),
+        Some("regression") if labels == 1 => Ok(Activation::Identity),
         other => Err(format!(
             "{other:?} with {labels} labels is not supported; \
-             single_label_classification or multi_label_classification is"
+             single_label_classification, multi_label_classification or a regression of one label is"
         )),
     }
 }
