@@ -21,7 +21,7 @@ impl Rotary {
         let half = dim / 2;
         // In f32, as the models were trained: at thousands of positions the rounding shows.
         let frequencies: Vec<f32> = (0..half)
-            .map(|i| 1.0 / (theta as f32).powf((2 * i) as f32 / dim as f32))
+            .map(|i| 1.0 / theta.powf(f64::from((2 * i) as f32 / dim as f32)) as f32)
             .collect();
         let angles = (0..positions).flat_map(|p| frequencies.iter().map(move |f| p as f32 * f));
         let (sines, cosines) = angles.map(f32::sin_cos).unzip();
