@@ -21,15 +21,28 @@ const BENIGN: [&str; 12] = [
 ];
 
 /// Describes the package in `dir` by its `config.json` alone.
-pub(super) fn describe(dir: &Path, config: &Value) -> Result<Manifest, PackageError> {
-    let name = dir
-        .file_name()
-        .map_or_else(|| "model".to_owned(), |n| n.to_string_lossy().into_owned());
+/// `origin` is the repository and the commit it came from, where they are known.
+pub(super) fn describe(
+    dir: &Path,
+    config: &Value,
+    origin: Option<(&str, &str)>,
+) -> Result<Manifest, PackageError> {
+    let name = match origin {
+        Some((repository, _)) => repository
+            .rsplit('/')
+            .next()
+            .unwrap_or(repository)
+            .to_owned(),
+        None => dir
+            .file_name()
+            .map_or_else(|| "model".to_owned(), |n| n.to_string_lossy().into_owned()),
+    };
     let (max_length, stride) = default_window(config);
     Ok(Manifest {
         heads: vec![head(dir, config, &name)?],
-        version: config["_commit_hash"]
-            .as_str()
+        version: origin
+            .map(|(_, commit)| commit)
+            .or(config["_commit_hash"].as_str())
             .unwrap_or("unversioned")
             .to_owned(),
         name,
