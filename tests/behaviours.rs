@@ -28,4 +28,5 @@ mod parity;
 mod several_packages;
 mod streams;
 mod text_limits;
+mod tokenizers;
 mod verdicts;
