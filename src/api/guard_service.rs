@@ -15,7 +15,7 @@ use tonic::{Code, Extensions, Request, Response, Status, Streaming};
 use super::pb::v1::guard_service_server::GuardService;
 use super::pb::v1::{
     CheckRequest, CheckResponse, CheckStreamRequest, CheckStreamResponse, ListDetectorsRequest,
-    ListDetectorsResponse, check_stream_response,
+    ListDetectorsResponse, RestoreRequest, RestoreResponse, check_stream_response,
 };
 use super::status::ApiError;
 use super::{convert, deadline};
@@ -112,7 +112,8 @@ impl State {
             total_us = verdict.timings.total.as_micros() as u64,
             "checked"
         );
-        Ok(convert::verdict(verdict, utf16))
+        let token = guard.seal(&check.tenant, &verdict)?.unwrap_or_default();
+        Ok(convert::verdict(verdict, token, utf16))
     }
 
     fn permit(&self) -> Result<OwnedSemaphorePermit, ApiError> {
@@ -229,6 +230,21 @@ impl GuardService for GuardApi {
             answer_stream(&state, request.into_inner(), tenant, answers).await;
         });
         Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn restore(
+        &self,
+        request: Request<RestoreRequest>,
+    ) -> Result<Response<RestoreResponse>, Status> {
+        let tenant = tenant(request.extensions());
+        let RestoreRequest { token, text } = request.into_inner();
+        let guard = self.0.ready().map_err(ApiError::into_status)?;
+        let restored = guard.restore(&tenant, &token, &text);
+        let (text, restored) = restored.map_err(|e| ApiError::from(e).into_status())?;
+        Ok(Response::new(RestoreResponse {
+            text,
+            restored: restored as u32,
+        }))
     }
 
     async fn list_detectors(

@@ -8,7 +8,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use super::convert;
 use super::pb::v1;
-use crate::guard::CheckError;
+use crate::guard::{CheckError, RestoreError};
 use crate::scheduler::Refusal;
 
 /// Who issues the reasons.
@@ -114,5 +114,23 @@ impl From<CheckError> for ApiError {
             _ => {}
         }
         api
+    }
+}
+
+impl From<RestoreError> for ApiError {
+    fn from(error: RestoreError) -> Self {
+        match error {
+            RestoreError::Invalid => {
+                let mut refused = Self::invalid("token", error);
+                refused.reason = "RESTORE_TOKEN";
+                refused
+            }
+            RestoreError::Expired => Self::new(
+                Code::FailedPrecondition,
+                "RESTORE_EXPIRED",
+                format!("token: {error}"),
+            ),
+            RestoreError::Random => Self::new(Code::Internal, "INTERNAL", error.to_string()),
+        }
     }
 }

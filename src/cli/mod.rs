@@ -5,6 +5,7 @@ mod check;
 mod eval;
 mod keys;
 mod models;
+mod reload;
 mod render;
 mod serve;
 mod target;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Done, Result, assemble, runtime};
+use super::{Done, Result, assemble, reload, runtime};
 use crate::api::{Server, ServerHandle};
 use crate::config::Config;
 use crate::ops::{logs, metrics};
@@ -140,6 +140,12 @@ async fn serve(config: Config) -> Result<Done> {
         }
         stop.shut_down();
     });
-    server.run(handle, move || assemble(&config)).await?;
+    let (runtime, watched) = (tokio::runtime::Handle::current(), config.clone());
+    let load = move || {
+        let guard = assemble(&config)?;
+        runtime.spawn(reload::watch(watched, guard.policies().clone()));
+        Ok::<_, super::AssembleError>(guard)
+    };
+    server.run(handle, load).await?;
     Ok(Done::Fine)
 }

@@ -114,7 +114,9 @@ impl Client {
                 let tenant = Tenant::anonymous().0;
                 let utf16 = request.utf16_offsets;
                 let check = convert::check(request, tenant, deadline, || "check".into())?;
-                Ok(convert::verdict(guard.check(&check).await?, utf16))
+                let verdict = guard.check(&check).await?;
+                let token = guard.seal(&check.tenant, &verdict)?.unwrap_or_default();
+                Ok(convert::verdict(verdict, token, utf16))
             }
             Self::Remote { service, .. } => {
                 let mut request = self.authorised(request);
