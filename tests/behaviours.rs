@@ -7,6 +7,7 @@
     reason = "tests"
 )]
 
+mod program;
 mod support;
 
 mod bad_input;
@@ -20,6 +21,7 @@ mod failures;
 mod foreign_client;
 mod latency;
 mod licences;
+mod load;
 mod measures;
 mod observability;
 mod overload;

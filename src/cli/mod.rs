@@ -3,8 +3,11 @@
 mod assemble;
 mod check;
 mod eval;
+mod input;
 mod keys;
+mod load;
 mod models;
+mod progress;
 mod render;
 mod serve;
 mod target;
@@ -39,6 +42,8 @@ enum Command {
     Check(check::Args),
     /// Measure a detector on labelled data.
     Eval(eval::Args),
+    /// Put load on a server and measure rates and latencies.
+    Load(load::Args),
     /// Look at model packages.
     Models(models::Args),
     /// Make API keys.
@@ -53,7 +58,8 @@ enum Done {
 }
 
 /// An error as the user sees it: one line on standard error.
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+type Error = Box<dyn std::error::Error + Send + Sync>;
+type Result<T> = std::result::Result<T, Error>;
 
 /// Runs the program.
 #[must_use]
@@ -63,6 +69,7 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Eval(args) => eval::run(&args),
+        Command::Load(args) => load::run(&args),
         Command::Models(args) => models::run(&args),
         Command::Keys(args) => keys::run(&args),
     };
