@@ -26,6 +26,7 @@ mod measures;
 mod observability;
 mod overload;
 mod parity;
+mod scan;
 mod several_packages;
 mod streams;
 mod text_limits;

@@ -87,6 +87,12 @@ impl ApiError {
     }
 }
 
+/// The status that a caller gets for `error`.
+#[must_use]
+pub fn status(error: CheckError) -> Status {
+    ApiError::from(error).into_status()
+}
+
 impl From<CheckError> for ApiError {
     fn from(error: CheckError) -> Self {
         let message = error.to_string();

@@ -18,8 +18,6 @@ pub(super) struct Row {
     /// The row's own `id`, or the document's path below the directory.
     pub(super) id: Option<Value>,
     pub(super) text: Result<String, String>,
-    /// Bytes of input it took up, before decompression where that can be told.
-    pub(super) bytes: u64,
 }
 
 /// The rows of an input, in an order that is the same each time.
@@ -109,11 +107,11 @@ fn read_line(lines: &mut Box<dyn BufRead>, bytes: &mut Vec<u8>) -> io::Result<us
 }
 
 fn row(mut bytes: Vec<u8>, json: bool) -> Row {
-    let read = bytes.len() as u64;
+    let is_cut = bytes.len() as u64 >= MOST_BYTES;
     while matches!(bytes.last(), Some(b'\n' | b'\r')) {
         bytes.pop();
     }
-    let (id, text) = if read >= MOST_BYTES {
+    let (id, text) = if is_cut {
         (
             None,
             Err(format!("the line is longer than {MOST_BYTES} bytes")),
@@ -126,18 +124,13 @@ fn row(mut bytes: Vec<u8>, json: bool) -> Row {
     } else {
         (None, String::from_utf8(bytes).map_err(|e| e.to_string()))
     };
-    Row {
-        id,
-        text,
-        bytes: read,
-    }
+    Row { id, text }
 }
 
 fn document(file: &Path, name: String) -> io::Result<Row> {
     let mut bytes = Vec::new();
     File::open(file)?.take(MOST_BYTES).read_to_end(&mut bytes)?;
-    let read = bytes.len() as u64;
-    let text = if read >= MOST_BYTES {
+    let text = if bytes.len() as u64 >= MOST_BYTES {
         Err(format!("the document is longer than {MOST_BYTES} bytes"))
     } else {
         String::from_utf8(bytes).map_err(|e| e.to_string())
@@ -145,7 +138,6 @@ fn document(file: &Path, name: String) -> io::Result<Row> {
     Ok(Row {
         id: Some(name.into()),
         text,
-        bytes: read,
     })
 }
 

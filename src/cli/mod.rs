@@ -4,11 +4,13 @@ mod assemble;
 mod check;
 mod eval;
 mod input;
+mod journal;
 mod keys;
 mod load;
 mod models;
 mod progress;
 mod render;
+mod scan;
 mod serve;
 mod target;
 
@@ -42,6 +44,8 @@ enum Command {
     Check(check::Args),
     /// Measure a detector on labelled data.
     Eval(eval::Args),
+    /// Check many texts and write a line for each.
+    Scan(scan::Args),
     /// Put load on a server and measure rates and latencies.
     Load(load::Args),
     /// Look at model packages.
@@ -69,6 +73,7 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Eval(args) => eval::run(&args),
+        Command::Scan(args) => scan::run(&args),
         Command::Load(args) => load::run(&args),
         Command::Models(args) => models::run(&args),
         Command::Keys(args) => keys::run(&args),

@@ -1,8 +1,14 @@
 //! Progress of long commands, on standard error and only on a terminal.
 
 use std::borrow::Cow;
+use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressStyle};
+
+/// Whether there is somebody to see it.
+pub(super) fn is_shown() -> bool {
+    std::io::stderr().is_terminal()
+}
 
 /// A bar over `total` steps with rate and time left.
 pub(super) fn steps(total: u64) -> ProgressBar {

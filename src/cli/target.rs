@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use tonic::Status;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
 use super::{Result, assemble};
-use crate::api::convert;
 use crate::api::pb::v1::guard_service_client::GuardServiceClient;
 use crate::api::pb::v1::{CheckRequest, CheckResponse, ListDetectorsRequest};
+use crate::api::{self, convert};
 use crate::config::Config;
 use crate::guard::Guard;
 use crate::ops::auth::Tenant;
@@ -124,19 +125,30 @@ impl Client {
         request: CheckRequest,
         timeout: Duration,
     ) -> Result<CheckResponse> {
+        let answer = self.ask(request, timeout).await;
+        answer.map_err(|status| self.failed(&status).into())
+    }
+
+    /// As [`Self::check`], with the status as a caller of the API gets it.
+    pub(super) async fn ask(
+        &self,
+        request: CheckRequest,
+        timeout: Duration,
+    ) -> std::result::Result<CheckResponse, Status> {
         match self {
             Self::Local(guard) => {
                 let deadline = Instant::now() + timeout;
                 let tenant = Tenant::anonymous().0;
                 let utf16 = request.utf16_offsets;
-                let check = convert::check(request, tenant, deadline, || "check".into())?;
-                Ok(convert::verdict(guard.check(&check).await?, utf16))
+                let check = convert::check(request, tenant, deadline, || "check".into());
+                let check = check.map_err(api::status)?;
+                let verdict = guard.check(&check).await.map_err(api::status)?;
+                Ok(convert::verdict(verdict, utf16))
             }
             Self::Remote { service, .. } => {
                 let mut request = self.authorised(request);
                 request.set_timeout(timeout);
-                let answer = service.clone().check(request).await;
-                Ok(answer.map_err(|s| self.failed(&s))?.into_inner())
+                Ok(service.clone().check(request).await?.into_inner())
             }
         }
     }
@@ -173,13 +185,13 @@ impl Client {
         request
     }
 
-    fn failed(&self, status: &tonic::Status) -> String {
-        let url = match self {
-            Self::Local(_) => "",
-            Self::Remote { url, .. } => url,
-        };
+    /// What went wrong, in a line.
+    pub(super) fn failed(&self, status: &Status) -> String {
         let message = super::render::printable(status.message());
-        format!("{url}: {:?}: {message}", status.code())
+        match self {
+            Self::Local(_) => message,
+            Self::Remote { url, .. } => format!("{url}: {:?}: {message}", status.code()),
+        }
     }
 }
 
