@@ -11,6 +11,7 @@ use crate::api::ServerConfig;
 use crate::detect::PackageSource;
 use crate::guard::{Limits, PolicyConfig};
 use crate::ops::logs::LogFormat;
+use crate::ops::traces::TelemetryConfig;
 use crate::scheduler::SchedulerConfig;
 
 /// The whole configuration.
@@ -27,6 +28,8 @@ pub struct Config {
     pub scheduler: SchedulerTable,
     /// Logs.
     pub log: LogConfig,
+    /// Traces.
+    pub telemetry: TelemetryConfig,
     /// Model packages; the bundled one where none is listed.
     pub packages: Vec<PackageSource>,
     /// Policies, by name.
@@ -194,6 +197,7 @@ impl Config {
             &mut server.tls_key,
             &mut server.tls_client_ca,
             &mut server.api_keys,
+            &mut config.telemetry.otlp_ca,
         ]
         .into_iter()
         .flatten()
@@ -241,6 +245,9 @@ impl Config {
                 "must lie between 0.05 and 1".into(),
             );
         }
+        if !(0.0..=1.0).contains(&self.telemetry.sample_ratio) {
+            return error("telemetry.sample_ratio", "must lie between 0 and 1".into());
+        }
         let positive = [
             (
                 "server.default_deadline_ms",
@@ -269,6 +276,10 @@ impl Config {
             ),
             ("scheduler.max_queued_tokens", scheduler.max_queued_tokens),
             ("scheduler.max_jobs", scheduler.max_jobs),
+            (
+                "telemetry.max_queued_spans",
+                self.telemetry.max_queued_spans,
+            ),
         ];
         /// A semaphore holds no more, and a deadline further off helps nobody.
         const MOST: usize = 1 << 40;

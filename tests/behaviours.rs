@@ -30,4 +30,5 @@ mod scan;
 mod several_packages;
 mod streams;
 mod text_limits;
+mod traces;
 mod verdicts;

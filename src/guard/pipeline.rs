@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::try_join_all;
 use tokio::runtime::RuntimeFlavor;
 use tokio::sync::Semaphore;
+use tracing::{Instrument, trace_span};
 
 use super::policy::{DEFAULT, OnError};
 use super::{
@@ -115,7 +116,8 @@ impl Guard {
         let wanted = self.wanted(check, &chosen);
         self.refuse_early(check, &wanted)?;
 
-        let tokens = self.tokenize(check, &wanted).await?;
+        let tokens = self.tokenize(check, &wanted);
+        let tokens = tokens.instrument(trace_span!("tokenize")).await?;
         let tokenize = start.elapsed();
         let mut timings = Timings {
             tokenize,
@@ -371,6 +373,7 @@ impl Guard {
         chosen: &[Chosen<'_>],
         scans: &[PackageScan],
     ) -> Verdict {
+        let folding = trace_span!("fold").entered();
         let indexes: Vec<PositionIndex<'_>> = check
             .segments
             .iter()
@@ -389,6 +392,8 @@ impl Guard {
             detectors.push(report);
         }
         findings.sort_by_key(|f: &Finding| (f.segment, f.start.byte, f.end.byte));
+        drop(folding);
+        let _deciding = trace_span!("policy").entered();
 
         let outcome = outcome(&detectors);
         let mut action = findings.iter().map(|f| f.action).max().unwrap_or_default();
