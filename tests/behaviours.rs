@@ -26,6 +26,7 @@ mod measures;
 mod observability;
 mod overload;
 mod parity;
+mod reports;
 mod scan;
 mod several_packages;
 mod streams;

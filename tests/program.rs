@@ -35,7 +35,7 @@ impl Program {
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let metrics = free.local_addr().unwrap();
         drop(free);
-        let mut child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+        let child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
             .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json"])
             .args(["--metrics", &metrics.to_string()])
             .args(["--package", package.to_str().unwrap()])
@@ -43,14 +43,18 @@ impl Program {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let stderr = child.stderr.take().unwrap();
+        let mut program = Self {
+            child,
+            url: String::new(),
+            metrics,
+        };
+        let stderr = program.child.stderr.take().unwrap();
         let (say, heard) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 let _ = say.send(line);
             }
         });
-        let mut url = None;
         loop {
             let line = heard
                 .recv_timeout(Duration::from_secs(60))
@@ -58,15 +62,10 @@ impl Program {
             let event: serde_json::Value = serde_json::from_str(&line).unwrap();
             let fields = &event["fields"];
             if let Some(address) = fields["address"].as_str() {
-                url = Some(format!("http://{address}"));
+                program.url = format!("http://{address}");
             }
             if fields["message"] == "serving" {
-                let url = url.unwrap();
-                return Self {
-                    child,
-                    url,
-                    metrics,
-                };
+                return program;
             }
         }
     }

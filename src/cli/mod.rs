@@ -10,6 +10,7 @@ mod load;
 mod models;
 mod progress;
 mod render;
+mod report;
 mod scan;
 mod serve;
 mod target;
