@@ -8,7 +8,7 @@
 //! - [`load`] — load on a server, from the client's side.
 //! - [`config`] — one typed configuration.
 //! - [`api`] — what callers see; protobuf and domain meet here only.
-//! - [`ops`] — logs, metrics, authentication, limits.
+//! - [`ops`] — logs, metrics, traces, authentication, limits.
 //! - [`guard`] — the domain: checks, policies, verdicts.
 //! - [`detect`] — detectors.
 //! - [`scheduler`] — queue, batches, device worker.

@@ -16,10 +16,11 @@ BATCH = 32
 
 def pytorch(directory, threads):
     import torch
-    from transformers import AutoModelForSequenceClassification
+    import transformers
 
+    transformers.utils.logging.disable_progress_bar()
     torch.set_num_threads(threads)
-    model = AutoModelForSequenceClassification.from_pretrained(directory).float().eval()
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(directory).float().eval()
 
     @torch.inference_mode()
     def run(ids, mask):

@@ -4,10 +4,15 @@ import json
 import shutil
 from pathlib import Path
 
+import onnx
 import torch
+import transformers
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
 MAX_LENGTH = 512
+
+transformers.utils.logging.set_verbosity_error()
+transformers.utils.logging.disable_progress_bar()
 
 
 def weights() -> Path:
@@ -74,4 +79,10 @@ def export(model: torch.nn.Module, directory: Path) -> None:
     if fused.get_fused_operator_statistics()["Attention"] != config.num_hidden_layers:
         raise RuntimeError("ONNX Runtime would not run at its best: attention was not fused")
     fused.save_model_to_file(str(directory / "model.onnx"))
-    quantize_dynamic(directory / "model.onnx", directory / "model-int8.onnx", weight_type=QuantType.QInt8)
+    quantize_dynamic(
+        directory / "model.onnx",
+        directory / "model-int8.onnx",
+        weight_type=QuantType.QInt8,
+        # Its shape inference does not know the fused operators.
+        extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
+    )

@@ -6,7 +6,9 @@ use super::axis::tick;
 use super::{Chart, Mark};
 
 const WIDTH: f64 = 560.0;
+/// Without the legend, which stands below.
 const HEIGHT: f64 = 360.0;
+const LEGEND: f64 = 16.0;
 const LEFT: f64 = 62.0;
 const RIGHT: f64 = 16.0;
 const TOP: f64 = 34.0;
@@ -29,12 +31,13 @@ pub fn svg(chart: &Chart) -> String {
 fn draw(out: &mut String, chart: &Chart) -> std::fmt::Result {
     let (xs, ys) = chart.ranges();
     let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
+    let height = HEIGHT + LEGEND * chart.series.len() as f64;
     let x = |v: f64| LEFT + chart.x.scale.place(v, xs) * (right - LEFT);
     let y = |v: f64| bottom - chart.y.scale.place(v, ys) * (bottom - TOP);
     writeln!(
         out,
-        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" font-family="sans-serif" font-size="11">
-<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>
+        r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" font-family="sans-serif" font-size="11">
+<rect width="{WIDTH}" height="{height}" fill="#fff"/>
 <text x="{}" y="18" text-anchor="middle" font-size="13" font-weight="bold">{}</text>"##,
         WIDTH / 2.0,
         escape(&chart.title)
@@ -110,13 +113,13 @@ fn draw(out: &mut String, chart: &Chart) -> std::fmt::Result {
                 }
             }
         }
-        let line = TOP + 12.0 + 15.0 * i as f64;
+        let line = HEIGHT + 5.0 + LEGEND * i as f64;
         writeln!(
             out,
             r##"<rect x="{}" y="{}" width="10" height="10" fill="{colour}"/><text x="{}" y="{line}">{}</text>"##,
-            LEFT + 10.0,
+            LEFT,
             line - 9.0,
-            LEFT + 25.0,
+            LEFT + 16.0,
             escape(&series.name)
         )?;
     }
