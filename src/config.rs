@@ -11,6 +11,7 @@ use crate::api::ServerConfig;
 use crate::detect::PackageSource;
 use crate::guard::{Limits, PolicyConfig};
 use crate::ops::logs::LogFormat;
+use crate::ops::traces::TelemetryConfig;
 use crate::scheduler::SchedulerConfig;
 use crate::text::normalise::NormaliseConfig;
 
@@ -28,6 +29,8 @@ pub struct Config {
     pub scheduler: SchedulerTable,
     /// Logs.
     pub log: LogConfig,
+    /// Traces.
+    pub telemetry: TelemetryConfig,
     /// Model packages; the bundled one where none is listed.
     pub packages: Vec<PackageSource>,
     /// Disguises that are undone before detectors read.
@@ -247,6 +250,7 @@ impl Config {
             &mut server.api_keys,
             &mut config.redaction.key_file,
             &mut config.policies_file,
+            &mut config.telemetry.otlp_ca,
         ]
         .into_iter()
         .flatten()
@@ -299,6 +303,9 @@ impl Config {
                 "must lie between 0.05 and 1".into(),
             );
         }
+        if !(0.0..=1.0).contains(&self.telemetry.sample_ratio) {
+            return error("telemetry.sample_ratio", "must lie between 0 and 1".into());
+        }
         let positive = [
             (
                 "server.default_deadline_ms",
@@ -327,6 +334,10 @@ impl Config {
             ),
             ("scheduler.max_queued_tokens", scheduler.max_queued_tokens),
             ("scheduler.max_jobs", scheduler.max_jobs),
+            (
+                "telemetry.max_queued_spans",
+                self.telemetry.max_queued_spans,
+            ),
         ];
         /// A semaphore holds no more, and a deadline further off helps nobody.
         const MOST: usize = 1 << 40;

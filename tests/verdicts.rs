@@ -72,7 +72,10 @@ async fn an_injection_is_blocked_personal_data_is_redacted_and_a_question_passes
     for detector in &verdict.detectors {
         assert_eq!(detector.state(), DetectorState::Scored);
         let windows = u32::from(detector.package != "built-in");
-        assert_eq!((detector.windows_scanned, detector.coverage), (windows, 1.0));
+        assert_eq!(
+            (detector.windows_scanned, detector.coverage),
+            (windows, 1.0)
+        );
         assert!(detector.device.starts_with("cpu"), "{}", detector.device);
         assert!(!detector.package.is_empty() && !detector.package_version.is_empty());
     }
@@ -211,7 +214,14 @@ async fn the_list_of_detectors_is_what_can_be_asked_for() {
     names.sort_unstable();
     assert_eq!(
         names,
-        ["injection", "obfuscation", "pii", "pii_patterns", "secrets", "toxicity"]
+        [
+            "injection",
+            "obfuscation",
+            "pii",
+            "pii_patterns",
+            "secrets",
+            "toxicity"
+        ]
     );
     let policies: Vec<_> = offers.policies.iter().map(|p| p.id.as_str()).collect();
     assert_eq!(policies, ["chat", "code", "default", "rag"]);

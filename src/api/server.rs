@@ -191,9 +191,9 @@ impl Server {
         };
         let result = match loaded {
             Some(Ok(Ok(guard))) => {
-                announce(&guard);
                 api.serve(guard);
                 set_health(&health, ServingStatus::Serving).await;
+                api.guard().inspect(|guard| announce(guard));
                 tokio::select! {
                     biased;
                     () = stop.cancelled() => Ok(()),

@@ -87,6 +87,27 @@ impl ApiError {
     }
 }
 
+/// The status that a caller gets for `error`.
+#[must_use]
+pub fn status(error: impl Into<Failure>) -> Status {
+    error.into().0.into_status()
+}
+
+/// Any error of the domain.
+pub struct Failure(ApiError);
+
+impl From<CheckError> for Failure {
+    fn from(error: CheckError) -> Self {
+        Self(error.into())
+    }
+}
+
+impl From<RestoreError> for Failure {
+    fn from(error: RestoreError) -> Self {
+        Self(error.into())
+    }
+}
+
 impl From<CheckError> for ApiError {
     fn from(error: CheckError) -> Self {
         let message = error.to_string();

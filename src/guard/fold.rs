@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use tracing::trace_span;
+
 use super::choose::Chosen;
 use super::parts::{Part, Reading};
 use super::policy::{DENIED, OnError};
@@ -55,6 +57,7 @@ struct Found {
 impl Guard {
     pub(super) fn fold(&self, evidence: &Evidence<'_>) -> Verdict {
         let Evidence { check, policy, .. } = evidence;
+        let folding = trace_span!("fold").entered();
         let indexes: Vec<PositionIndex<'_>> = check
             .segments
             .iter()
@@ -121,6 +124,8 @@ impl Guard {
             .increment(1);
         }
         findings.sort_by_key(|f: &Finding| (f.segment, f.start.byte, f.end.byte));
+        drop(folding);
+        let _deciding = trace_span!("policy").entered();
 
         let outcome = outcome(&detectors);
         let mut action = findings.iter().map(|f| f.action).max().unwrap_or_default();

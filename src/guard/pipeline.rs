@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use tokio::runtime::RuntimeFlavor;
 use tokio::sync::Semaphore;
+use tracing::{Instrument, trace_span};
 
 use super::choose::Chosen;
 use super::fold::{Evidence, PatternHit};
@@ -127,9 +128,13 @@ impl Guard {
 
         let bytes: usize = check.segments.iter().map(|s| s.text.len()).sum();
         let quick = bytes <= QUICK_BYTES;
-        let (parts, readings) = aside(quick, || parts::read(&check.segments, &self.normaliser));
+        let (parts, readings) = aside(quick, || {
+            let _reading = trace_span!("normalise").entered();
+            parts::read(&check.segments, &self.normaliser)
+        });
         let wanted = self.wanted(check, &chosen, &parts);
-        let tokens = self.tokenize(check, &parts, &wanted).await?;
+        let tokens = self.tokenize(check, &parts, &wanted);
+        let tokens = tokens.instrument(trace_span!("tokenize")).await?;
         let mut timings = Timings {
             tokenize: start.elapsed(),
             ..Timings::default()
@@ -137,6 +142,7 @@ impl Guard {
         let submitted = self.submit(check, &wanted, &tokens)?;
         // While the device works.
         let patterns = aside(quick, || {
+            let _matching = trace_span!("patterns").entered();
             self.match_patterns(check, policy, &chosen, &parts)
         });
         let scans = self.finish(check, submitted, &mut timings).await;
