@@ -158,3 +158,26 @@ fn a_rate_that_keeps_the_bound_is_found_and_the_curve_is_plotted() {
     );
     server.stop();
 }
+
+#[test]
+fn the_key_is_sent_and_a_missing_one_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let texts = texts(&dir, 100);
+    let made = portcullis(&["keys", "new", "tester"]);
+    let word = |start: &str| stdout(&made).split_whitespace().find(|w| w.contains(start));
+    let (key, hash) = (word("pk_").unwrap(), word("sha256:").unwrap());
+    let keys = dir.path().join("keys.toml");
+    std::fs::write(&keys, format!("[keys]\ntester = {hash}\n")).unwrap();
+    let server = Program::serve(
+        &golden("bert-sequence"),
+        &["--api-keys", keys.to_str().unwrap()],
+    );
+    let quick = ["--duration", "0.3", "--warmup", "0.1"];
+    let report = load(&server, &texts, &[&quick[..], &["--api-key", key]].concat());
+    assert!(report["good"].as_u64().unwrap() > 0, "{report}");
+    assert_eq!(report["errors"], serde_json::json!({}));
+    let out = portcullis(&["load", &server.url, "--texts", texts.to_str().unwrap()]);
+    assert_eq!(out.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&out.stderr).contains("Unauthenticated CREDENTIALS"));
+    server.stop();
+}

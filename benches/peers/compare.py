@@ -86,8 +86,8 @@ def build() -> str:
     """Builds benches/peers/ours.rs; its path."""
     command = ["cargo", "bench", "--locked", "--bench", "peers", "--no-run", "--message-format=json"]
     messages = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    built = [json.loads(line) for line in messages.splitlines()]
-    return next(m["executable"] for m in built if m.get("target", {}).get("name") == "peers")
+    artifacts = [json.loads(line) for line in messages.splitlines()]
+    return next(a["executable"] for a in artifacts if a.get("executable"))
 
 
 def start(program: str, threads: int) -> list[Contender]:
@@ -167,6 +167,7 @@ def main():
     parser.add_argument("--texts", type=Path, required=True, help="JSON lines with a text, or a folder of them")
     parser.add_argument("--count", type=int, default=500, help="texts of the mixed work")
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--only", help="works whose name holds this")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--least-seconds", type=float, default=0.3, help="time of a measurement at least")
     parser.add_argument("--program", help="a built benches/peers/ours.rs, instead of building it")
@@ -175,7 +176,9 @@ def main():
 
     texts = read_texts(args.texts, args.count)
     model.prepare(CACHE)
-    all_works = works(texts)
+    all_works = {name: work for name, work in works(texts).items() if (args.only or "") in name}
+    if not all_works:
+        parser.error(f"--only {args.only!r}: no such work")
     contenders = start(args.program or build(), args.threads)
     differences = agree(contenders, all_works)
     turns = [(w, c, m) for w, work in all_works.items() for c in contenders for m in modes(c.name, work)]
