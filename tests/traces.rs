@@ -112,7 +112,7 @@ async fn the_stages_of_a_check_lie_under_the_callers_span() {
     let mut client = client(&server).await;
     let text = "Zanzibar maria.marker@example.com";
     client.check(traced(user(text), "01")).await.unwrap();
-    let spans = collector.take(6);
+    let spans = collector.take(8);
     let named = |name: &str| {
         let found = spans.iter().find(|s| s["name"] == name);
         found.unwrap_or_else(|| panic!("no {name} in {spans:#?}"))

@@ -341,6 +341,7 @@ impl Guard {
                     span: f.start.byte..f.end.byte,
                     label: &f.label,
                     by: evidence.policy.redaction(&f.detector, &f.label),
+                    sure: f.rule.is_some() && f.score.is_none_or(|score| score >= SURE),
                 })
                 .collect();
             if !spans.is_empty() {
@@ -368,6 +369,8 @@ fn limited(evidence: &Evidence<'_>, part: usize) -> bool {
 }
 
 const LIMITED: &str = "a text may be read in more ways than the limits of normalisation let in";
+/// Score from which a pattern's label stands whatever a model says of the same place.
+const SURE: f32 = 0.9;
 const NO_ROLE: &str = "the policy applies it to none of these roles";
 
 /// The report of a detector that reads every text there is, at once.

@@ -30,6 +30,9 @@ pub struct Redactable<'t> {
     pub label: &'t str,
     /// What to put there.
     pub by: Redaction,
+    /// Where spans overlap, the label of the surer one stands: a pattern that proves itself before a
+    /// model's guess.
+    pub sure: bool,
 }
 
 /// Redacts with one key.
@@ -50,8 +53,8 @@ impl Redactor {
     /// `text` with each of `spans` replaced. Pseudonyms are those of `conversation`; each one used is
     /// added to `pseudonyms` with what it stands for.
     ///
-    /// Spans that overlap, and those of one label that touch, are replaced as one, under the label of
-    /// the longest.
+    /// Spans that overlap, and those of one label that touch, are replaced as one, so that no byte of
+    /// either is left, under the label of the sure one, or else of the longest.
     #[must_use]
     pub fn redact(
         &self,
@@ -62,7 +65,10 @@ impl Redactor {
     ) -> String {
         let mut out = String::with_capacity(text.len());
         let mut at = 0;
-        for Redactable { span, label, by } in merge(spans, text.len()) {
+        for Redactable {
+            span, label, by, ..
+        } in merge(spans, text.len())
+        {
             let (Some(before), Some(hidden)) = (text.get(at..span.start), text.get(span.clone()))
             else {
                 continue; // not on character boundaries: nothing that a detector gives
@@ -137,22 +143,23 @@ fn merge<'t>(spans: &[Redactable<'t>], length: usize) -> Vec<Redactable<'t>> {
         .cloned()
         .collect();
     sorted.sort_by_key(|r| (r.span.start, r.span.end));
-    let mut merged: Vec<(Redactable<'t>, usize)> = Vec::with_capacity(sorted.len());
+    let mut merged: Vec<(Redactable<'t>, (bool, usize))> = Vec::with_capacity(sorted.len());
     for next in sorted {
         match merged.last_mut() {
-            Some((last, longest))
+            Some((last, weight))
                 if next.span.start < last.span.end
                     || (next.span.start == last.span.end && next.label == last.label) =>
             {
                 last.span.end = last.span.end.max(next.span.end);
-                if next.span.len() > *longest {
-                    *longest = next.span.len();
+                let next_weight = (next.sure, next.span.len());
+                if next_weight > *weight {
+                    *weight = next_weight;
                     (last.label, last.by) = (next.label, next.by);
                 }
             }
             _ => {
-                let length = next.span.len();
-                merged.push((next, length));
+                let weight = (next.sure, next.span.len());
+                merged.push((next, weight));
             }
         }
     }
@@ -190,6 +197,7 @@ mod tests {
                 span: span.clone(),
                 label,
                 by: *by,
+                sure: label.starts_with('S'),
             })
             .collect();
         Redactor::new(b"key").redact(text, &spans, conversation, &mut BTreeMap::new())
@@ -203,6 +211,8 @@ mod tests {
         assert_eq!(out, "[PERSON], [EMAIL], bye");
         let spans = [(0..4, "A", R), (3..10, "B", R), (12..21, "EMAIL", R)];
         assert_eq!(redact(text, &spans, ""), "[B], [EMAIL], bye");
+        let spans = [(0..4, "SURE", R), (3..10, "B", R)];
+        assert_eq!(redact(text, &spans, ""), "[SURE], ada@x.org, bye");
         assert_eq!(redact("abc", &[], ""), "abc");
         assert_eq!(redact("@ada", &[(0..1, "P", R), (1..4, "P", R)], ""), "[P]");
     }
