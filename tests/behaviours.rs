@@ -26,6 +26,7 @@ mod licences;
 mod load;
 mod measures;
 mod observability;
+mod output;
 mod overload;
 mod parity;
 mod policies;

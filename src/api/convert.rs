@@ -7,7 +7,7 @@ use super::pb::v1;
 use crate::detect::{Catalog, Source};
 use crate::guard::{
     Action, Check, CheckError, DetectorReport, DetectorState, Finding, Guard, OnError, Outcome,
-    Policy, Role, Segment, Selection, Verdict,
+    OutputCheck, Policy, Role, Segment, Selection, Verdict,
 };
 use crate::text::Position;
 
@@ -34,7 +34,7 @@ pub fn check(
         .enumerate()
         .map(|(i, segment)| {
             Ok(Segment {
-                role: role(segment.role, i)?,
+                role: role(segment.role, format!("segments[{i}].role"))?,
                 text: segment.text.into(),
             })
         })
@@ -54,7 +54,43 @@ pub fn check(
     })
 }
 
-fn role(value: i32, segment: usize) -> Result<Role, CheckError> {
+/// A guarded stream as the domain knows it.
+pub fn output_check(
+    start: v1::OutputStart,
+    tenant: Arc<str>,
+    timeout: Duration,
+    id: impl FnOnce() -> String,
+) -> Result<OutputCheck, CheckError> {
+    const MOST: usize = 128;
+    for (field, value) in [
+        ("request_id", &start.request_id),
+        ("conversation_id", &start.conversation_id),
+    ] {
+        if value.len() > MOST || value.contains(char::is_control) {
+            return Err(CheckError::Invalid {
+                field: field.into(),
+                problem: format!("has over {MOST} bytes, or control characters"),
+            });
+        }
+    }
+    Ok(OutputCheck {
+        id: if start.request_id.is_empty() {
+            id()
+        } else {
+            start.request_id
+        },
+        tenant,
+        role: match start.role {
+            0 => Role::Assistant,
+            given => role(given, "role".into())?,
+        },
+        policy: start.policy_id,
+        conversation: Some(start.conversation_id).filter(|c| !c.is_empty()),
+        timeout,
+    })
+}
+
+fn role(value: i32, field: String) -> Result<Role, CheckError> {
     match v1::Role::try_from(value) {
         Ok(v1::Role::System) => Ok(Role::System),
         Ok(v1::Role::User) => Ok(Role::User),
@@ -62,7 +98,7 @@ fn role(value: i32, segment: usize) -> Result<Role, CheckError> {
         Ok(v1::Role::Tool) => Ok(Role::Tool),
         Ok(v1::Role::Document) => Ok(Role::Document),
         Ok(v1::Role::Unspecified) | Err(_) => Err(CheckError::Invalid {
-            field: format!("segments[{segment}].role"),
+            field,
             problem: format!(
                 "{value} is no role; one of ROLE_SYSTEM, ROLE_USER, ROLE_ASSISTANT, ROLE_TOOL, \
                  ROLE_DOCUMENT is needed"

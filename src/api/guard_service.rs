@@ -15,12 +15,13 @@ use tracing::{Instrument, Span, field};
 
 use super::pb::v1::guard_service_server::GuardService;
 use super::pb::v1::{
-    CheckRequest, CheckResponse, CheckStreamRequest, CheckStreamResponse, ListDetectorsRequest,
-    ListDetectorsResponse, RestoreRequest, RestoreResponse, check_stream_response,
+    CheckRequest, CheckResponse, CheckStreamRequest, CheckStreamResponse, GuardOutputRequest,
+    GuardOutputResponse, ListDetectorsRequest, ListDetectorsResponse, RestoreRequest,
+    RestoreResponse, check_stream_response, guard_output_request, guard_output_response,
 };
 use super::status::ApiError;
 use super::{convert, deadline};
-use crate::guard::Guard;
+use crate::guard::{Guard, OutputGuard};
 use crate::ops::auth::Tenant;
 use crate::ops::traces::{self, Parent};
 
@@ -243,6 +244,40 @@ impl GuardService for GuardApi {
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
+    type GuardOutputStream = ReceiverStream<Result<GuardOutputResponse, Status>>;
+
+    async fn guard_output(
+        &self,
+        request: Request<Streaming<GuardOutputRequest>>,
+    ) -> Result<Response<Self::GuardOutputStream>, Status> {
+        let place =
+            self.0.streams.clone().try_acquire_owned().map_err(|_| {
+                ApiError::too_many("streams", self.0.limits.max_streams).into_status()
+            })?;
+        let tenant = tenant(request.extensions());
+        let parent = traces::parent(request.metadata());
+        let (answers, receiver) = mpsc::channel(1);
+        let state = self.0.clone();
+        tokio::spawn(async move {
+            let _place = place;
+            let work = guard_output(&state, request.into_inner(), tenant, &answers);
+            let work = AssertUnwindSafe(work).catch_unwind();
+            let work = work.map(|done| {
+                done.unwrap_or_else(|_| {
+                    Err(ApiError::new(
+                        Code::Internal,
+                        "INTERNAL",
+                        "the check panicked",
+                    ))
+                })
+            });
+            if let Err(error) = Timed::new("GuardOutput", &parent).run(work).await {
+                let _ = answers.send(Err(error.into_status())).await;
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
     async fn restore(
         &self,
         request: Request<RestoreRequest>,
@@ -316,6 +351,65 @@ async fn answer_stream(
     if let Some(status) = end {
         let _ = answers.send(Err(status)).await;
     }
+}
+
+/// Guards one text from its first message to its verdict. Ends when the caller breaks off.
+async fn guard_output(
+    state: &State,
+    mut requests: Streaming<GuardOutputRequest>,
+    tenant: Arc<str>,
+    answers: &Sender<Result<GuardOutputResponse, Status>>,
+) -> Result<(), ApiError> {
+    use guard_output_request::Message as Asked;
+    use guard_output_response::Message as Said;
+    let guard = state.ready()?;
+    let _permit = state.permit()?;
+    let say = async |message: Said| {
+        let message = GuardOutputResponse {
+            message: Some(message),
+        };
+        answers.send(Ok(message)).await.is_ok()
+    };
+    let mut next = async || {
+        tokio::select! {
+            () = answers.closed() => Ok(None),
+            () = state.draining.cancelled() => {
+                Err(ApiError::new(Code::Unavailable, "NOT_READY", "the server is shutting down"))
+            }
+            message = requests.message() => {
+                message.map_err(|s| ApiError::new(s.code(), "INVALID_REQUEST", s.message()))
+            }
+        }
+    };
+    let first = next().await?.and_then(|m| m.message);
+    let Some(Asked::Start(start)) = first else {
+        return Err(ApiError::invalid("start", "must be the first message"));
+    };
+    let utf16 = start.utf16_offsets;
+    let timeout = state.limits.default_deadline;
+    let asked = convert::output_check(start, tenant.clone(), timeout, fresh_id)?;
+    let mut output = OutputGuard::new(guard, asked)?;
+    while !output.blocked() {
+        let chunk = match next().await?.map(|m| m.message) {
+            None => break,
+            Some(Some(Asked::Chunk(chunk))) => chunk,
+            Some(_) => return Err(ApiError::invalid("chunk", "is missing")),
+        };
+        let text = output.push(&chunk).await?;
+        if !text.is_empty() && !say(Said::Text(text)).await {
+            return Ok(());
+        }
+    }
+    if answers.is_closed() {
+        return Ok(());
+    }
+    let (rest, verdict) = output.finish().await;
+    if !rest.is_empty() && !say(Said::Text(rest)).await {
+        return Ok(());
+    }
+    let token = guard.seal(&tenant, &verdict)?.unwrap_or_default();
+    say(Said::Verdict(convert::verdict(verdict, token, utf16))).await;
+    Ok(())
 }
 
 /// Counts, times and traces a request, whatever becomes of it.

@@ -55,7 +55,7 @@ pub(super) struct Target {
 
 /// A connected target.
 pub(super) enum Client {
-    Local(Guard),
+    Local(Box<Guard>),
     Remote {
         url: String,
         key: Option<MetadataValue<Ascii>>,
@@ -107,7 +107,7 @@ impl Target {
             if let Some(path) = &self.package {
                 config.packages = vec![path.clone().into()];
             }
-            return Ok(Client::Local(assemble(&config)?));
+            return Ok(Client::Local(Box::new(assemble(&config)?)));
         };
         let channel = self.credentials.connect(url).await?;
         Ok(Client::Remote {

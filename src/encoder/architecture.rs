@@ -5,12 +5,14 @@ use serde_json::Value;
 use super::{Encoder, Head, bert, deberta, distilbert, modernbert, roberta};
 use crate::package::{PackageError, Weights};
 
+type Build = fn(&Value, &Weights) -> Result<Box<dyn Encoder>, PackageError>;
+
 /// How one architecture is recognised and built.
 pub(super) struct Architecture {
     /// Values of `model_type` in `config.json`.
     pub(super) model_types: &'static [&'static str],
     /// Builds the trunk.
-    pub(super) build: fn(&Value, &Weights) -> Result<Box<dyn Encoder>, PackageError>,
+    pub(super) build: Build,
     /// Builds the classifier that the hub's classes for this architecture put on the trunk.
     pub(super) head: fn(&Value, &Weights, HubHead) -> Result<Head, PackageError>,
 }

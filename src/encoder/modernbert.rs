@@ -306,14 +306,8 @@ impl Encoder for ModernBert {
             x.extend_from_slice(&self.words[id as usize * h..][..h]);
         }
         self.embedding_norm.forward(x);
-        let (mut normed, mut qkv, mut context, mut y, mut up, mut side): (
-            Vec<f32>,
-            Vec<f32>,
-            Vec<f32>,
-            Vec<f32>,
-            Vec<f32>,
-            Vec<f32>,
-        ) = Default::default();
+        let (mut normed, mut qkv, mut context) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut y, mut up, mut side) = (Vec::new(), Vec::new(), Vec::new());
         for layer in &self.layers {
             let attending = if layer.global {
                 &self.global

@@ -370,7 +370,7 @@ fn limited(evidence: &Evidence<'_>, part: usize) -> bool {
 
 const LIMITED: &str = "a text may be read in more ways than the limits of normalisation let in";
 /// Score from which a pattern's label stands whatever a model says of the same place.
-const SURE: f32 = 0.9;
+pub(super) const SURE: f32 = 0.9;
 const NO_ROLE: &str = "the policy applies it to none of these roles";
 
 /// The report of a detector that reads every text there is, at once.
@@ -383,7 +383,7 @@ fn scored_here(evidence: &Evidence<'_>, choice: &Chosen<'_>) -> DetectorReport {
     built_in_report(&choice.detector.name, applies)
 }
 
-fn built_in_report(name: &str, applies: bool) -> DetectorReport {
+pub(super) fn built_in_report(name: &str, applies: bool) -> DetectorReport {
     DetectorReport {
         name: name.to_owned(),
         state: if applies {
@@ -512,7 +512,7 @@ impl Allowed {
     }
 }
 
-fn outcome(detectors: &[DetectorReport]) -> Outcome {
+pub(super) fn outcome(detectors: &[DetectorReport]) -> Outcome {
     let finished =
         |d: &&DetectorReport| matches!(d.state, DetectorState::Scored | DetectorState::Skipped);
     if detectors.iter().all(|d| finished(&d)) {

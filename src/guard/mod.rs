@@ -3,6 +3,7 @@
 mod check;
 mod choose;
 mod fold;
+mod output;
 mod parts;
 mod pipeline;
 mod policy;
@@ -13,6 +14,7 @@ mod store;
 mod verdict;
 
 pub use check::{Check, CheckError, Limits, Role, Segment, Selection};
+pub use output::{OutputCheck, OutputGuard};
 pub use pipeline::{Guard, GuardParts};
 pub use policy::{
     ListConfig, OnError, Policies, Policy, PolicyConfig, PolicyError, Rule, RuleConfig,

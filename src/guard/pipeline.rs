@@ -10,6 +10,7 @@ use tracing::{Instrument, trace_span};
 use super::choose::Chosen;
 use super::fold::{Evidence, PatternHit};
 use super::parts::{self, Part};
+use super::policy::Policies;
 use super::{
     Check, CheckError, Limits, Policy, PolicyStore, Redactor, RestoreError, Restorer, Timings,
     Verdict,
@@ -117,13 +118,21 @@ impl Guard {
 
     /// Checks one request.
     pub async fn check(&self, check: &Check) -> Result<Verdict, CheckError> {
+        self.check_by(&self.policies.current(), check).await
+    }
+
+    /// Checks one request by these policies.
+    pub(super) async fn check_by(
+        &self,
+        policies: &Policies,
+        check: &Check,
+    ) -> Result<Verdict, CheckError> {
         let start = Instant::now();
         check.validate(&self.limits)?;
         if check.deadline <= start {
             return Err(CheckError::Deadline);
         }
-        let policies = self.policies.current();
-        let (policy, chosen) = self.choose(&policies, &check.selection)?;
+        let (policy, chosen) = self.choose(policies, &check.selection)?;
         self.refuse_early(check, &chosen)?;
 
         let bytes: usize = check.segments.iter().map(|s| s.text.len()).sum();
