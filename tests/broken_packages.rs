@@ -447,3 +447,15 @@ fn roberta_without_a_manifest_gets_the_window_its_positions_allow() {
     assert_eq!(package.manifest.max_length, 512);
     Model::build(&package).unwrap();
 }
+
+#[test]
+fn buckets_of_relative_positions_must_reach_beyond_their_even_half() {
+    for (buckets, farthest) in [(32, 2), (32, 4), (32, 17), (1, 200)] {
+        let dir = copy_of("deberta-v3-sequence");
+        edit_config(dir.path(), |config| {
+            config["position_buckets"] = buckets.into();
+            config["max_relative_positions"] = farthest.into();
+        });
+        refused(dir.path(), &["config.json", "position_buckets"]);
+    }
+}

@@ -65,13 +65,14 @@ async fn actions_differ_by_role_and_label_and_lists_come_first() {
             ("pii_patterns", "EMAIL", Action::Redact),
             ("pii_patterns", "CREDIT_CARD", Action::Redact),
             ("pii_patterns", "IP_ADDRESS", Action::Monitor),
+            ("deny_list", "DENIED", Action::Redact),
             ("deny_list", "CASE_NUMBER", Action::Redact),
         ]
     );
     assert_eq!(
         verdict.redacted[0].text,
         "Mail [EMAIL] or press@example.com; card **** **** **** 1111, host 10.1.2.3, \
-         project  nightingale [CASE_NUMBER]"
+         [DENIED] [CASE_NUMBER]"
     );
     let card = &verdict.findings[1];
     assert!(!card.rule.is_empty() && card.score() >= card.threshold());

@@ -99,7 +99,10 @@ pub(crate) fn distance(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
     a.iter()
         .zip(b)
-        .map(|(a, b)| (a - b).abs())
+        .map(|(a, b)| {
+            assert!(a.is_finite() && b.is_finite(), "{a} and {b}");
+            (a - b).abs()
+        })
         .fold(0.0, f32::max)
 }
 

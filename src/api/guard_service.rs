@@ -285,6 +285,7 @@ impl GuardService for GuardApi {
         let tenant = tenant(request.extensions());
         let RestoreRequest { token, text } = request.into_inner();
         let guard = self.0.ready().map_err(ApiError::into_status)?;
+        let _permit = self.0.permit().map_err(ApiError::into_status)?;
         let restored = guard.restore(&tenant, &token, &text);
         let (text, restored) = restored.map_err(|e| ApiError::from(e).into_status())?;
         Ok(Response::new(RestoreResponse {

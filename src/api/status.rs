@@ -151,6 +151,7 @@ impl From<RestoreError> for ApiError {
                 "RESTORE_EXPIRED",
                 format!("token: {error}"),
             ),
+            RestoreError::TooLong { .. } => Self::invalid("text", error),
             RestoreError::Random => Self::new(Code::Internal, "INTERNAL", error.to_string()),
         }
     }

@@ -13,10 +13,14 @@ const EVERY: Duration = Duration::from_secs(1);
 
 /// Watches the policies file, if there is one, for as long as the server runs.
 pub(super) async fn watch(config: Config, policies: Arc<PolicyStore>) {
-    let Some(file) = config.policies_file.clone() else {
+    // Also where there is nothing to read again: the signal must not end the server.
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
         return;
     };
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
+    let Some(file) = config.policies_file.clone() else {
+        while hangup.recv().await.is_some() {
+            tracing::info!("SIGHUP: no policies_file to read again");
+        }
         return;
     };
     let modified = || -> Option<SystemTime> { std::fs::metadata(&file).ok()?.modified().ok() };

@@ -225,6 +225,15 @@ impl Config {
                 ("position_buckets", self.span()),
             ],
         )?;
+        let buckets = usize::try_from(self.position_buckets).unwrap_or(0);
+        if buckets == 1 || (buckets > 0 && self.farthest() <= buckets / 2 + 1) {
+            let problem = format!(
+                "{buckets} needs max_relative_positions above {}; it is {}",
+                buckets / 2 + 1,
+                self.farthest()
+            );
+            return Err(weights.config_error("position_buckets", problem));
+        }
         let heads = self.num_attention_heads;
         if self
             .attention_head_size

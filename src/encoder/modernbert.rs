@@ -146,6 +146,9 @@ struct Layer {
     down: Linear,
 }
 
+/// Most positions that a table of rotations is made for.
+const MAX_POSITIONS: usize = 1 << 16;
+
 const WORDS: &str = "embeddings.tok_embeddings.weight";
 
 fn build(config: &Value, weights: &Weights) -> Result<Box<dyn Encoder>, PackageError> {
@@ -213,6 +216,13 @@ fn build(config: &Value, weights: &Weights) -> Result<Box<dyn Encoder>, PackageE
 impl Config {
     fn check(&self, weights: &Weights) -> Result<(), PackageError> {
         fields::epsilon(weights, "norm_eps", self.norm_eps)?;
+        if self.max_position_embeddings > MAX_POSITIONS {
+            let problem = format!(
+                "{} is out of range: 1 to {MAX_POSITIONS}",
+                self.max_position_embeddings
+            );
+            return Err(weights.config_error("max_position_embeddings", problem));
+        }
         if self.rope_scaling.is_some() {
             return Err(weights.config_error("rope_scaling", "is not supported; leave it out"));
         }

@@ -1,7 +1,7 @@
 //! From scores to a verdict: what each detector found, what the policy makes of it, what is left of the
 //! texts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::redact::Redactable;
 use super::scan::PackageScan;
 use super::{
     Action, Check, ClassScore, DetectorReport, DetectorState, Finding, Guard, Outcome, Policy,
-    RedactedSegment, Timings, Verdict,
+    RedactedSegment, Redaction, Role, Scope, Timings, Verdict,
 };
 use crate::detect::patterns::{Family, PatternMatch};
 use crate::detect::{Coverage, OBFUSCATION, Source};
@@ -200,6 +200,7 @@ impl Guard {
         };
         let mut all = Coverage::default();
         let mut found: Vec<Found> = Vec::new();
+        let mut known = Known::new();
         // Of classes, where the best score of each (segment, label) stands in `found`.
         let mut best: BTreeMap<(usize, usize), usize> = BTreeMap::new();
         let mut at = 0;
@@ -230,7 +231,7 @@ impl Guard {
                     span,
                 };
                 if !is_class {
-                    push_unless_known(&mut found, next);
+                    push_unless_known(&mut found, &mut known, next);
                     continue;
                 }
                 match best.get(&(part.segment, scored.label)) {
@@ -256,7 +257,7 @@ impl Guard {
         } else if all.expired > 0 {
             let reason = format!("the deadline passed before {} windows ran", all.expired);
             (DetectorState::Deadline, Some(reason))
-        } else if is_class && scan.parts.iter().any(|(part, _)| limited(evidence, *part)) {
+        } else if scan.parts.iter().any(|(part, _)| limited(evidence, *part)) {
             (DetectorState::Failed, Some(LIMITED.to_owned()))
         } else if all.unread > 0 {
             let reason = format!("{} characters mean nothing to this model", all.unread);
@@ -273,7 +274,8 @@ impl Guard {
         choice: &Chosen<'_>,
         family: Family,
     ) -> (DetectorReport, Vec<Found>) {
-        let report = scored_here(evidence, choice);
+        let mut report = scored_here(evidence, choice);
+        report_limits(&mut report, evidence, |role| choice.covers(role));
         (report, hits(evidence, Some(family)))
     }
 
@@ -329,6 +331,7 @@ impl Guard {
         findings: &[Finding],
     ) -> (Vec<RedactedSegment>, BTreeMap<String, String>) {
         let check = evidence.check;
+        let alone = alone(&check.id);
         let mut pseudonyms = BTreeMap::new();
         let mut redacted = Vec::new();
         for (segment, text) in check.segments.iter().enumerate() {
@@ -340,23 +343,40 @@ impl Guard {
                 .map(|f| Redactable {
                     span: f.start.byte..f.end.byte,
                     label: &f.label,
-                    by: evidence.policy.redaction(&f.detector, &f.label),
+                    by: match f.undone.is_empty() {
+                        true => evidence.policy.redaction(&f.detector, &f.label),
+                        // A disguise left standing, in part or by its shape, could be undone again.
+                        false => Redaction::Replace,
+                    },
                     sure: f.rule.is_some() && f.score.is_none_or(|score| score >= SURE),
                 })
                 .collect();
             if !spans.is_empty() {
-                let conversation = match &check.conversation {
-                    Some(name) => format!("{}\0{name}", check.tenant),
-                    None => format!("{}\0\0{}", check.tenant, check.id),
+                let scope = Scope {
+                    tenant: &check.tenant,
+                    conversation: check.conversation.as_deref().unwrap_or(&alone),
                 };
                 let redactor = self.redactor();
                 redacted.push(RedactedSegment {
                     segment,
-                    text: redactor.redact(&text.text, &spans, &conversation, &mut pseudonyms),
+                    text: redactor.redact(&text.text, &spans, scope, &mut pseudonyms),
                 });
             }
         }
         (redacted, pseudonyms)
+    }
+}
+
+/// Says so where a text that a detector covers has readings it did not see.
+fn report_limits(
+    report: &mut DetectorReport,
+    evidence: &Evidence<'_>,
+    covers: impl Fn(Role) -> bool,
+) {
+    let mut texts = evidence.readings.iter().zip(&evidence.check.segments);
+    if texts.any(|(reading, segment)| reading.limited && covers(segment.role)) {
+        report.state = DetectorState::Failed;
+        report.reason = Some(LIMITED.to_owned());
     }
 }
 
@@ -366,6 +386,11 @@ fn limited(evidence: &Evidence<'_>, part: usize) -> bool {
     segment
         .and_then(|s| evidence.readings.get(s))
         .is_some_and(|r| r.limited)
+}
+
+/// The conversation of a request that names none: no name of a conversation can be equal to it.
+pub(super) fn alone(id: &str) -> String {
+    format!("\0{id}")
 }
 
 const LIMITED: &str = "a text may be read in more ways than the limits of normalisation let in";
@@ -404,6 +429,7 @@ pub(super) fn built_in_report(name: &str, applies: bool) -> DetectorReport {
 /// What the patterns of a family, or of the policy's own list, found.
 fn hits(evidence: &Evidence<'_>, family: Option<Family>) -> Vec<Found> {
     let mut found = Vec::new();
+    let mut known = Known::new();
     for hit in evidence.patterns.iter().filter(|h| h.family == family) {
         let part = &evidence.parts[hit.part];
         let span = part.original(hit.found.span.clone());
@@ -415,7 +441,7 @@ fn hits(evidence: &Evidence<'_>, family: Option<Family>) -> Vec<Found> {
             undone: part.undone(&span, &evidence.readings[part.segment]),
             span,
         };
-        push_unless_known(&mut found, next);
+        push_unless_known(&mut found, &mut known, next);
     }
     found
 }
@@ -440,21 +466,31 @@ fn denied(
             undone: found.undone,
         })
         .collect();
-    (built_in_report(DENIED, true), findings)
+    let mut report = built_in_report(DENIED, true);
+    report_limits(&mut report, evidence, |_| true);
+    (report, findings)
 }
 
-/// Adds what no reading of the same place has shown before.
-fn push_unless_known(found: &mut Vec<Found>, next: Found) {
-    let known = found.iter().rev().take(64).any(|f| {
-        f.segment == next.segment
-            && f.label == next.label
-            && f.span.start <= next.span.start
-            && next.span.end <= f.span.end
-    });
-    if !known {
-        found.push(next);
+/// Adds what no reading of the same place has shown as surely.
+fn push_unless_known(found: &mut Vec<Found>, known: &mut Known, next: Found) {
+    let place = (
+        next.segment,
+        next.label.clone(),
+        next.span.start,
+        next.span.end,
+    );
+    match known.get(&place) {
+        Some(&at) if found[at].score >= next.score => {}
+        Some(&at) => found[at] = next,
+        None => {
+            known.insert(place, found.len());
+            found.push(next);
+        }
     }
 }
+
+/// Where in a list of what was found a place stands: segment, label, start, end.
+type Known = HashMap<(usize, Arc<str>, usize, usize), usize>;
 
 /// From the first to the last of `ranges`.
 fn cover<'r>(ranges: impl Iterator<Item = &'r Range<usize>>) -> Option<Range<usize>> {
@@ -485,7 +521,17 @@ impl Allowed {
         let texts = || check.segments.iter().map(|s| &*s.text);
         Self {
             spans: texts()
-                .map(|text| patterns.scan(text).into_iter().map(|m| m.span).collect())
+                .map(|text| {
+                    let mut reach = 0;
+                    let spans = patterns.scan(text).into_iter().map(|m| m.span);
+                    spans
+                        .filter(|s| {
+                            let farther = s.end > reach;
+                            reach = reach.max(s.end);
+                            farther
+                        })
+                        .collect()
+                })
                 .collect(),
             whole: texts()
                 .map(|text| {
@@ -506,9 +552,9 @@ impl Allowed {
         } else {
             &found.span
         };
-        spans
-            .iter()
-            .any(|s| s.start <= span.start && span.end <= s.end)
+        // In order of their starts, and cut to those that reach farther than all before them.
+        let before = spans.partition_point(|s| s.start <= span.start);
+        spans[..before].last().is_some_and(|s| span.end <= s.end)
     }
 }
 

@@ -19,7 +19,7 @@ pub use pipeline::{Guard, GuardParts};
 pub use policy::{
     ListConfig, OnError, Policies, Policy, PolicyConfig, PolicyError, Rule, RuleConfig,
 };
-pub use redact::{Redactable, Redaction, Redactor};
+pub use redact::{Redactable, Redaction, Redactor, Scope};
 pub use restore::{RestoreError, Restorer};
 pub use store::PolicyStore;
 pub use verdict::{

@@ -15,12 +15,14 @@ use super::policy::{DEFAULT, DENIED, OnError, Policies};
 use super::redact::Redactable;
 use super::{
     Action, Check, CheckError, DetectorReport, DetectorState, Finding, Guard, Outcome, Policy,
-    PolicyError, Redaction, Role, Segment, Selection, Timings, Verdict,
+    PolicyError, Redaction, Role, Scope, Segment, Selection, Timings, Verdict,
 };
 use crate::detect::Source;
 use crate::detect::patterns::{PatternMatch, PatternStream};
 use crate::text::PositionIndex;
 
+/// Stands in reports for windows that could not be scanned at all.
+const WINDOWS: &str = "windows";
 /// Bytes of a block at least; it ends behind the next white space, or at twice as many.
 const BLOCK: usize = 128;
 /// Bytes behind a block that its window sees at least: about 32 tokens.
@@ -50,8 +52,9 @@ pub struct OutputGuard<'g> {
     guard: &'g Guard,
     asked: OutputCheck,
     policy: Policy,
-    /// What windows are checked by: the policy without what patterns do.
-    of_models: Arc<Policies>,
+    /// The policy alone, by which windows are checked.
+    policies: Arc<Policies>,
+    /// Whether there is anything but patterns to ask.
     models: bool,
     patterns: Vec<(String, PatternStream)>,
     text: String,
@@ -110,13 +113,8 @@ impl<'g> OutputGuard<'g> {
             rule.is_some_and(|r| r.roles.contains(&asked.role))
         };
         let mut patterns = Vec::new();
-        let mut of_models = Policy {
-            deny: None,
-            ..policy.clone()
-        };
         for detector in &guard.catalog().detectors {
             if let Source::Patterns(family) = detector.source {
-                of_models.rules.remove(&detector.name);
                 if applies(&detector.name) {
                     let set = guard.catalog().patterns(family);
                     patterns.push((detector.name.clone(), set.stream()));
@@ -126,11 +124,13 @@ impl<'g> OutputGuard<'g> {
         if let Some(deny) = &policy.deny {
             patterns.push((DENIED.to_owned(), deny.stream()));
         }
-        let models = of_models.rules.keys().any(|name| applies(name));
+        let models = guard.catalog().detectors.iter().any(|detector| {
+            !matches!(detector.source, Source::Patterns(_)) && applies(&detector.name)
+        });
         Ok(Self {
             guard,
             models,
-            of_models: Arc::new(Policies::from([(name.to_owned(), of_models)])),
+            policies: Arc::new(Policies::from([(name.to_owned(), policy.clone())])),
             policy,
             patterns,
             asked,
@@ -239,7 +239,10 @@ impl<'g> OutputGuard<'g> {
             Action::Redact => self.spans.push(Span {
                 range: found.range.clone(),
                 label: found.label.clone(),
-                by: self.policy.redaction(&found.detector, &found.label),
+                by: match found.undone.is_empty() {
+                    true => self.policy.redaction(&found.detector, &found.label),
+                    false => Redaction::Replace,
+                },
                 sure: found.rule.is_some() && found.score.is_none_or(|s| s >= SURE),
             }),
             Action::Block => self.blocked = true,
@@ -310,9 +313,13 @@ impl<'g> OutputGuard<'g> {
             deadline: Instant::now() + self.asked.timeout,
             include_scores: false,
         };
-        let verdict = match self.guard.check_by(&self.of_models, &check).await {
+        let verdict = match self.guard.check_by(&self.policies, &check).await {
             Ok(verdict) => verdict,
             Err(error) => {
+                let mut report = super::fold::built_in_report(WINDOWS, true);
+                report.state = DetectorState::Failed;
+                report.reason = Some(error.to_string());
+                merge(&mut self.reports, report);
                 if self.policy.on_error == OnError::Closed {
                     self.blocked = true;
                     self.reason = Some(format!("a part could not be scanned: {error}"));
@@ -336,7 +343,12 @@ impl<'g> OutputGuard<'g> {
                 .catalog()
                 .detector(&finding.detector)
                 .is_some_and(|d| d.finds_spans);
-            let range = if spans {
+            // Patterns see the text as a whole; windows add what was disguised.
+            let patterns = finding.rule.is_some();
+            if patterns && finding.undone.is_empty() {
+                continue;
+            }
+            let range = if spans || patterns {
                 let start = (window.start + finding.start.byte).max(block.start);
                 start..window.start + finding.end.byte
             } else {
@@ -395,13 +407,14 @@ impl<'g> OutputGuard<'g> {
                 sure: s.sure,
             })
             .collect();
-        let conversation = match &self.asked.conversation {
-            Some(name) => format!("{}\0{name}", self.asked.tenant),
-            None => format!("{}\0\0{}", self.asked.tenant, self.asked.id),
+        let alone = super::fold::alone(&self.asked.id);
+        let scope = Scope {
+            tenant: &self.asked.tenant,
+            conversation: self.asked.conversation.as_deref().unwrap_or(&alone),
         };
         let text = self.text.get(from..until).unwrap_or_default();
         let redactor = self.guard.redactor();
-        let out = redactor.redact(text, &spans, &conversation, &mut self.pseudonyms);
+        let out = redactor.redact(text, &spans, scope, &mut self.pseudonyms);
         self.spans.retain(|s| s.range.end > until);
         self.released = until;
         out

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Action, Redaction, Role};
 use crate::detect::Detector;
 use crate::detect::patterns::{CustomPattern, CustomShape, PatternSet};
+use crate::text::normalise::{NormaliseConfig, Normaliser};
 
 /// The policy that applies where a request names none.
 pub(crate) const DEFAULT: &str = "default";
@@ -173,6 +174,16 @@ pub enum PolicyError {
     Empty {
         /// The policy.
         policy: String,
+    },
+    /// It applies a detector to nobody.
+    #[error(
+        "policies.{policy}.detectors.{detector}.roles: is empty, so the detector would read nothing; leave the detector out instead"
+    )]
+    NoRoles {
+        /// The policy.
+        policy: String,
+        /// The detector.
+        detector: String,
     },
     /// A list cannot be used.
     #[error("policies.{policy}.{list}: {problem}")]
@@ -391,6 +402,12 @@ impl Rule {
             });
         }
         if let Some(roles) = &config.roles {
+            if roles.is_empty() {
+                return Err(PolicyError::NoRoles {
+                    policy: policy.into(),
+                    detector: detector.name.clone(),
+                });
+            }
             rule.roles.clone_from(roles);
         }
         Ok(rule)
@@ -423,7 +440,20 @@ impl ListConfig {
             .map(|(name, regex)| custom(name, name, CustomShape::Regex(regex.clone())))
             .collect();
         if !self.words.is_empty() {
-            let shape = CustomShape::Words(self.words.clone());
+            // Texts are read in their canonical form; words must have it, too. What callers wrote is kept
+            // beside it for allow-lists, which look at the text as it came.
+            let normaliser = Normaliser::new(NormaliseConfig {
+                max_depth: 0,
+                ..NormaliseConfig::default()
+            });
+            let folded = self
+                .words
+                .iter()
+                .map(|w| normaliser.normalise(w).text.into_owned());
+            let mut words: Vec<String> = self.words.iter().cloned().chain(folded).collect();
+            words.sort();
+            words.dedup();
+            let shape = CustomShape::Words(words);
             patterns.push(custom("words", "DENIED", shape));
         }
         if patterns.is_empty() {

@@ -7,17 +7,20 @@ use ring::hmac;
 use serde::{Deserialize, Serialize};
 
 /// What stands in a text instead of what must not pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+///
+/// In order of what they show, least first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Redaction {
     /// Its label: `[EMAIL]`.
     #[default]
     Replace,
-    /// Its shape, with the last four letters and digits of eight or more: `**** **** **** 1111`.
-    Mask,
-    /// A keyed hash, the same for the same text everywhere: `[EMAIL:3fa9c2d1e0b4]`.
+    /// A keyed hash, the same for the same text of a tenant: `[EMAIL:3fa9c2d1e0b4]`.
     Hash,
-    /// A name, the same for the same text within a conversation: `[EMAIL_7QK2M9A]`. Can be restored.
+    /// Its shape, with the last four letters and digits of eight or more: `**** **** **** 1111`. Of
+    /// passwords and keys nothing is shown.
+    Mask,
+    /// A name, the same for the same text within a conversation: `[EMAIL_7QK2M9AXW4]`. Can be restored.
     Pseudonym,
 }
 
@@ -35,6 +38,15 @@ pub struct Redactable<'t> {
     pub sure: bool,
 }
 
+/// Within what replacements repeat.
+#[derive(Debug, Clone, Copy)]
+pub struct Scope<'s> {
+    /// Hashes do within a tenant.
+    pub tenant: &'s str,
+    /// Pseudonyms do within a conversation of it.
+    pub conversation: &'s str,
+}
+
 /// Redacts with one key.
 #[derive(Debug, Clone)]
 pub struct Redactor {
@@ -50,17 +62,18 @@ impl Redactor {
         }
     }
 
-    /// `text` with each of `spans` replaced. Pseudonyms are those of `conversation`; each one used is
-    /// added to `pseudonyms` with what it stands for.
+    /// `text` with each of `spans` replaced. Hashes are those of the tenant and pseudonyms those of the
+    /// conversation in `scope`; each pseudonym used is added to `pseudonyms` with what it stands for.
     ///
     /// Spans that overlap, and those of one label that touch, are replaced as one, so that no byte of
-    /// either is left, under the label of the sure one, or else of the longest.
+    /// either is left, under the label of the sure one, or else of the longest, and in the way that shows
+    /// least of all that were asked for.
     #[must_use]
     pub fn redact(
         &self,
         text: &str,
         spans: &[Redactable<'_>],
-        conversation: &str,
+        scope: Scope<'_>,
         pseudonyms: &mut BTreeMap<String, String>,
     ) -> String {
         let mut out = String::with_capacity(text.len());
@@ -74,7 +87,7 @@ impl Redactor {
                 continue; // not on character boundaries: nothing that a detector gives
             };
             out.push_str(before);
-            out.push_str(&self.replacement(hidden, label, by, conversation, pseudonyms));
+            out.push_str(&self.replacement(hidden, label, by, scope, pseudonyms));
             at = span.end;
         }
         out.push_str(text.get(at..).unwrap_or_default());
@@ -86,22 +99,28 @@ impl Redactor {
         hidden: &str,
         label: &str,
         by: Redaction,
-        conversation: &str,
+        scope: Scope<'_>,
         pseudonyms: &mut BTreeMap<String, String>,
     ) -> String {
         match by {
             Redaction::Replace => format!("[{label}]"),
-            Redaction::Mask => mask(hidden),
+            Redaction::Mask => mask(hidden, label),
             Redaction::Hash => {
-                let tag = self.tag(&["hash", label, hidden]);
-                let hex: String = tag.iter().take(6).map(|b| format!("{b:02x}")).collect();
+                let tag = self.tag(&["hash", scope.tenant, label, hidden]);
+                let hex: String = tag
+                    .as_ref()
+                    .iter()
+                    .take(6)
+                    .map(|b| format!("{b:02x}"))
+                    .collect();
                 format!("[{label}:{hex}]")
             }
             Redaction::Pseudonym => {
-                let tag = self.tag(&["pseudonym", conversation, label, hidden]);
+                let tag = self.tag(&["pseudonym", scope.tenant, scope.conversation, label, hidden]);
                 let name: String = tag
+                    .as_ref()
                     .iter()
-                    .take(7)
+                    .take(10)
                     .map(|b| char::from(LETTERS[usize::from(b % 32)]))
                     .collect();
                 let pseudonym = format!("[{label}_{name}]");
@@ -119,16 +138,6 @@ impl Redactor {
             context.update(field.as_bytes());
         }
         context.sign()
-    }
-}
-
-trait TagBytes {
-    fn iter(&self) -> std::slice::Iter<'_, u8>;
-}
-
-impl TagBytes for hmac::Tag {
-    fn iter(&self) -> std::slice::Iter<'_, u8> {
-        self.as_ref().iter()
     }
 }
 
@@ -152,9 +161,10 @@ fn merge<'t>(spans: &[Redactable<'t>], length: usize) -> Vec<Redactable<'t>> {
             {
                 last.span.end = last.span.end.max(next.span.end);
                 let next_weight = (next.sure, next.span.len());
+                last.by = last.by.min(next.by);
                 if next_weight > *weight {
                     *weight = next_weight;
-                    (last.label, last.by) = (next.label, next.by);
+                    last.label = next.label;
                 }
             }
             _ => {
@@ -169,16 +179,20 @@ fn merge<'t>(spans: &[Redactable<'t>], length: usize) -> Vec<Redactable<'t>> {
         .collect()
 }
 
-/// Stars for letters and digits, but for the last four of eight or more.
-fn mask(hidden: &str) -> String {
+/// Stars for everything but what separates groups, and but for the last four letters and digits of
+/// eight or more, where the label is of something that people know by its end.
+fn mask(hidden: &str, label: &str) -> String {
+    const SEPARATORS: [char; 7] = [' ', '-', '.', '@', '/', ':', ','];
     let letters = hidden.chars().filter(|c| c.is_alphanumeric()).count();
-    let shown = if letters >= 8 { 4 } else { 0 };
+    let secret = ["PASSWORD", "API_KEY", "PRIVATE_KEY"].contains(&label);
+    let shown = if letters >= 8 && !secret { 4 } else { 0 };
     let mut seen = 0;
     hidden
         .chars()
         .map(|c| {
             if !c.is_alphanumeric() {
-                return c;
+                let keeps = SEPARATORS.contains(&c) && !secret;
+                return if keeps { c } else { '*' };
             }
             seen += 1;
             if seen + shown > letters { c } else { '*' }
@@ -200,7 +214,11 @@ mod tests {
                 sure: label.starts_with('S'),
             })
             .collect();
-        Redactor::new(b"key").redact(text, &spans, conversation, &mut BTreeMap::new())
+        let scope = Scope {
+            tenant: "acme",
+            conversation,
+        };
+        Redactor::new(b"key").redact(text, &spans, scope, &mut BTreeMap::new())
     }
 
     #[test]
@@ -226,6 +244,16 @@ mod tests {
             redact("Zoë K", &[(0..6, "P", Redaction::Mask)], ""),
             "*** *"
         );
+    }
+
+    #[test]
+    fn an_overlap_is_replaced_in_the_way_that_shows_least() {
+        let text = "see https://x.org/?token=abcdefgh1234";
+        let spans = [
+            (4..37, "URL", Redaction::Pseudonym),
+            (25..37, "API_KEY", Redaction::Replace),
+        ];
+        assert_eq!(redact(text, &spans, ""), "see [URL]");
     }
 
     #[test]

@@ -34,11 +34,19 @@ pub enum RestoreError {
     /// It is too old.
     #[error("has expired")]
     Expired,
+    /// The text restored would be too long.
+    #[error("stands for too much: the text would have over {most} bytes")]
+    TooLong {
+        /// The most it may have.
+        most: usize,
+    },
     /// The system gives no randomness.
     #[error("cannot be sealed: the system gives no random numbers")]
     Random,
 }
 
+/// Bytes that what is put in may add to a text.
+const MOST_ADDED: usize = 1 << 20;
 /// First byte of every token.
 const VERSION: u8 = 1;
 
@@ -114,7 +122,7 @@ impl Restorer {
         if now() >= sealed.expires {
             return Err(RestoreError::Expired);
         }
-        Ok(replace(text, &sealed.texts))
+        replace(text, &sealed.texts, text.len() + MOST_ADDED)
     }
 }
 
@@ -129,7 +137,11 @@ fn now() -> u64 {
 }
 
 /// Replaces pseudonyms, all of which stand in brackets. What is put in is not looked at again.
-fn replace(text: &str, texts: &BTreeMap<String, String>) -> (String, usize) {
+fn replace(
+    text: &str,
+    texts: &BTreeMap<String, String>,
+    most: usize,
+) -> Result<(String, usize), RestoreError> {
     let mut out = String::with_capacity(text.len());
     let mut count = 0;
     let mut rest = text;
@@ -140,6 +152,9 @@ fn replace(text: &str, texts: &BTreeMap<String, String>) -> (String, usize) {
         let hit = end.and_then(|end| Some((end, texts.get(from.get(..end)?)?)));
         match hit {
             Some((end, original)) => {
+                if out.len() + original.len() > most {
+                    return Err(RestoreError::TooLong { most });
+                }
                 out.push_str(original);
                 count += 1;
                 rest = &from[end..];
@@ -151,7 +166,7 @@ fn replace(text: &str, texts: &BTreeMap<String, String>) -> (String, usize) {
         }
     }
     out.push_str(rest);
-    (out, count)
+    Ok((out, count))
 }
 
 impl std::fmt::Debug for Restorer {

@@ -33,14 +33,20 @@ impl Guard {
     ) -> Result<Tokens, CheckError> {
         let same = |a: &Arc<TextTokenizer>, b: &Arc<TextTokenizer>| Arc::ptr_eq(a, b);
         let packages = &self.catalog().packages;
-        let mut todo: Vec<(usize, usize)> = Vec::new(); // first package with this tokenizer, part
+        // The first package with the same tokenizer tokenises for all of them.
+        let owner = |p: usize| {
+            let first = |&q: &usize| same(&packages[q].tokenizer, &packages[p].tokenizer);
+            (0..=p).find(first).unwrap_or(p)
+        };
+        let owners: Vec<usize> = (0..packages.len()).map(owner).collect();
+        let mut todo: Vec<(usize, usize)> = Vec::new(); // package, part
+        let mut places = vec![vec![None; parts.len()]; packages.len()];
         for (p, heads) in wanted.iter().enumerate() {
-            let owner = (0..=p)
-                .find(|&q| same(&packages[q].tokenizer, &packages[p].tokenizer))
-                .unwrap_or(p);
             for (s, heads) in heads.iter().enumerate() {
-                if !heads.is_empty() && !todo.contains(&(owner, s)) {
-                    todo.push((owner, s));
+                let place = &mut places[owners[p]][s];
+                if !heads.is_empty() && place.is_none() {
+                    *place = Some(todo.len());
+                    todo.push((owners[p], s));
                 }
             }
         }
@@ -66,10 +72,7 @@ impl Guard {
                         if heads[s].is_empty() {
                             return None;
                         }
-                        let at = todo.iter().position(|&(q, t)| {
-                            t == s && same(&packages[q].tokenizer, &packages[p].tokenizer)
-                        })?;
-                        Some(done[at].clone())
+                        Some(done[places[owners[p]][s]?].clone())
                     })
                     .collect()
             })

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use hf_hub::api::sync::{ApiBuilder, ApiRepo};
+use hf_hub::api::sync::{Api, ApiBuilder, ApiRepo};
 use hf_hub::{Cache, Repo, RepoType};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
@@ -12,6 +12,8 @@ use super::weights::{INDEX, SINGLE, shards};
 use super::{PackageError, hex};
 
 const SCHEME: &str = "hf://";
+/// Marks a commit's directory whose files are all there, guard.toml included if there is one.
+const COMPLETE: &str = ".portcullis-complete";
 /// Attempts for a connection that breaks; each goes on where the last one stopped.
 const RETRIES: usize = 5;
 
@@ -136,6 +138,10 @@ impl HubModel {
         };
         let dir = cache.pointer_path(&commit);
         self.files(&dir).ok()?;
+        // Other tools leave guard.toml out: a commit counts as complete if it was fetched by this one.
+        if !dir.join(COMPLETE).exists() {
+            return None;
+        }
         Some(Fetched { dir, commit })
     }
 
@@ -170,30 +176,33 @@ impl HubModel {
             return Err(self.error(format!("the hub names {commit:?} as its commit")));
         }
         let pinned = api.repo(self.at(&commit));
+        let get = |name: &str| self.get(&api, &pinned, &commit, name);
         let has = |name: &str| listed.siblings.iter().any(|s| s.rfilename == name);
         for name in ["config.json", "tokenizer.json"] {
             if !has(name) {
                 return Err(self.error(format!("has no {name}")));
             }
-            self.get(&pinned, name)?;
+            get(name)?;
         }
         if has("guard.toml") {
-            self.get(&pinned, "guard.toml")?;
+            get("guard.toml")?;
         }
         if has(SINGLE) {
-            self.get(&pinned, SINGLE)?;
+            get(SINGLE)?;
         } else if has(INDEX) {
-            let index = self.get(&pinned, INDEX)?;
+            let index = get(INDEX)?;
             for shard in self.shards_of(&index)? {
                 if !has(&shard) {
                     return Err(self.error(format!("{INDEX} names {shard}, which is not there")));
                 }
-                self.get(&pinned, &shard)?;
+                get(&shard)?;
             }
         } else {
             let problem = format!("has no {SINGLE} and no {INDEX}; only safetensors are opened");
             return Err(self.error(problem));
         }
+        let dir = cache.repo(self.at(&commit)).pointer_path(&commit);
+        std::fs::write(dir.join(COMPLETE), "").map_err(|e| self.error(e))?;
         let cached = cache.repo(self.at(&self.revision));
         // So that other tools, and this one without a network, find the revision.
         cached.create_ref(&commit).map_err(|e| self.error(e))?;
@@ -209,7 +218,21 @@ impl HubModel {
         })
     }
 
-    fn get(&self, repository: &ApiRepo, name: &str) -> Result<PathBuf, PackageError> {
+    /// Fetches one file. What the hub says of it becomes part of paths, so that is looked at first.
+    fn get(
+        &self,
+        api: &Api,
+        repository: &ApiRepo,
+        commit: &str,
+        name: &str,
+    ) -> Result<PathBuf, PackageError> {
+        let listed = api
+            .metadata(&repository.url(name))
+            .map_err(|e| self.error(format!("{name}: {e}")))?;
+        if !is_digest(listed.etag()) || listed.commit_hash() != commit {
+            let problem = format!("{name}: the hub gives no digest, or another commit");
+            return Err(self.error(problem));
+        }
         let path = repository
             .get(name)
             .map_err(|e| self.error(format!("{name}: {e}")))?;
@@ -265,7 +288,7 @@ impl HubModel {
                 read_into(&blob, |bytes| digest.update(bytes)).map_err(read)?;
                 hex(&digest.finalize())
             }
-            _ => return Ok(()), // the hub gave no digest
+            _ => return Err(self.error(format!("{name}: its blob is not named by a digest"))),
         };
         if actual == listed {
             return Ok(());
@@ -290,6 +313,11 @@ impl HubModel {
 
 fn is_commit(revision: &str) -> bool {
     revision.len() == 40 && revision.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+/// SHA-256, or git's SHA-1, in hexadecimal.
+fn is_digest(etag: &str) -> bool {
+    [40, 64].contains(&etag.len()) && etag.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 fn read_into(path: &Path, mut update: impl FnMut(&[u8])) -> std::io::Result<()> {

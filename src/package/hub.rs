@@ -135,7 +135,7 @@ fn scheme_of(labels: &[String]) -> TagScheme {
 fn activation(config: &Value, labels: usize) -> Result<Activation, String> {
     match config["problem_type"].as_str() {
         Some("multi_label_classification") => Ok(Activation::Sigmoid),
-        Some("single_label_classification") => Ok(Activation::Softmax),
+        Some("single_label_classification") if labels > 1 => Ok(Activation::Softmax),
         None if labels > 1 => Ok(Activation::Softmax),
         // One output: transformers' pipeline applies the sigmoid.
         None if labels == 1 => Ok(Activation::Sigmoid),

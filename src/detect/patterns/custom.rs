@@ -170,9 +170,19 @@ fn alternatives(words: &[String]) -> Result<String, String> {
     Ok(format!("(?i:{})", escaped.join("|")))
 }
 
+/// White space and hyphens between words match one another, in any number up to eight.
 fn escape(word: &str) -> String {
-    word.chars()
+    let gap = |c: char| c.is_whitespace() || matches!(c, '-' | '_');
+    let mut before_was_gap = false;
+    word.trim()
+        .chars()
+        .filter(|&c| {
+            let again = gap(c) && before_was_gap;
+            before_was_gap = gap(c);
+            !again
+        })
         .map(|c| match c {
+            c if gap(c) => r"[\s\-_]{1,8}".to_owned(),
             c if c.is_alphanumeric() => c.to_string(),
             c => format!(r"\x{{{:X}}}", u32::from(c)),
         })

@@ -50,7 +50,7 @@ impl Start {
             open |= Self::Token.bit();
             open |= if before == b'/' { 0 } else { Self::Run.bit() };
         }
-        let separator = matches!(before, b'-' | b'.' | b',' | b'/' | b':' | b'+');
+        let separator = matches!(before, b'-' | b'.' | b'/' | b':' | b'+');
         if before != b'_' && !(separator && second.is_some_and(|b| b.is_ascii_digit())) {
             open |= Self::Number.bit();
         }
@@ -86,8 +86,14 @@ impl Site<'_> {
 
     /// Whether the match is part of a longer number: `1.2` of `1.2.3`, `12-34` of `12-34-56`.
     pub(super) fn inside_number(&self) -> bool {
-        matches!(self.after, Some('.' | ',' | '-' | '/' | ':' | '+'))
-            && self.then.is_some_and(|c| c.is_ascii_alphanumeric())
+        // Numbers this long have no thousands; what follows a comma or colon is the next field.
+        let long = self.digits().len() >= 9;
+        match (self.after, self.then) {
+            (Some('-'), Some(then)) => then.is_ascii_alphanumeric(),
+            (Some('.' | '/' | '+'), Some(then)) => then.is_ascii_digit(),
+            (Some(',' | ':'), Some(then)) => then.is_ascii_digit() && !long,
+            _ => false,
+        }
     }
 }
 

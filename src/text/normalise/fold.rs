@@ -63,7 +63,8 @@ pub(super) fn fold<'t>(text: &'t str, record: &mut Record) -> Folded<'t> {
         if needs_work(classes) {
             folder.work(start..end, &mut cells);
         }
-        at = end.max(found + 1);
+        let character = text.get(found..).and_then(|rest| rest.chars().next());
+        at = end.max(found + character.map_or(1, char::len_utf8));
     }
     folder.finish()
 }
@@ -89,7 +90,7 @@ fn word_start(bytes: &[u8], least: usize, found: usize) -> usize {
             .iter()
             .rev()
             .take_while(|b| b.is_ascii_alphanumeric())
-            .take(PIECE)
+            .take(PIECE / 2) // so that the piece goes beyond `found`
             .count()
 }
 

@@ -22,7 +22,7 @@ mod words;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
@@ -140,6 +140,7 @@ impl Normaliser {
             texts: self.config.max_derived,
             limited: false,
             seen: HashSet::new(),
+            hasher: RandomState::new(),
         };
         let Level {
             folded,
@@ -163,8 +164,10 @@ struct Budget {
     bytes: usize,
     texts: usize,
     limited: bool,
-    /// Fingerprints of the texts there are.
+    /// Fingerprints of the texts there are, under keys of this text's own: nobody can choose a text that
+    /// is taken for another.
     seen: HashSet<u64>,
+    hasher: RandomState,
 }
 
 impl Budget {
@@ -180,17 +183,15 @@ impl Budget {
 
     /// Whether `text` is new; it then counts.
     fn takes(&mut self, text: &str) -> bool {
-        let new = self.texts > 0 && self.seen.insert(fingerprint(text));
+        let print = self.hasher.hash_one(text);
+        if self.seen.contains(&print) {
+            return false;
+        }
+        self.limited |= self.texts == 0;
+        let new = self.texts > 0 && self.seen.insert(print);
         self.texts -= usize::from(new);
         new
     }
-}
-
-/// Equal for equal texts, and hardly for others.
-fn fingerprint(text: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    text.hash(&mut hasher);
-    hasher.finish()
 }
 
 /// A text and everything found in it.
@@ -206,6 +207,11 @@ fn explore<'t>(text: &'t str, depth: usize, budget: &mut Budget) -> Level<'t> {
     let mut folded = fold::fold(text, &mut record);
     let mut derived = Vec::new();
     if depth == 0 {
+        // What is decoded no more may still say something.
+        budget.limited |= words::scan(&folded.text)
+            .decoded
+            .iter()
+            .any(|decoded| lexicon::reads_as_language(&decoded.text));
         return Level {
             folded,
             record,

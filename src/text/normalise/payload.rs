@@ -148,7 +148,24 @@ fn byte(digits: &[u8], radix: u32) -> Option<u8> {
 
 /// Bytes written one by one from `at` on ("69 67", "0x69, 0x67", "01101001 01100111"), at least
 /// [`LEAST_CODES`] of one shape.
-pub(super) fn decode_codes(text: &str, at: usize) -> Option<Decoded> {
+pub(super) fn decode_codes(text: &str, at: usize) -> Codes {
+    let mut codes = Codes {
+        decoded: None,
+        end: at,
+    };
+    codes.decoded = read_codes(text, at, &mut codes.end);
+    codes
+}
+
+/// Codes of characters in a row.
+pub(super) struct Codes {
+    /// What they say, if that is text.
+    pub(super) decoded: Option<Decoded>,
+    /// Where they were read to: no codes that begin before say anything else.
+    pub(super) end: usize,
+}
+
+fn read_codes(text: &str, at: usize, end: &mut usize) -> Option<Decoded> {
     const LEAST_CODES: usize = 5;
     let bytes = text.as_bytes();
     let rest = bytes.get(at..)?;
@@ -167,31 +184,30 @@ pub(super) fn decode_codes(text: &str, at: usize) -> Option<Decoded> {
     };
     let mut codes = Vec::new();
     let mut here = at;
-    let mut end = at;
     while let Some(code) = bytes.get(here..here + prefix.len() + width)
         && code.starts_with(prefix)
         && let Some(value) = byte(&code[prefix.len()..], radix)
     {
         codes.push(value);
-        end = here + code.len();
-        let gap = bytes[end..]
+        *end = here + code.len();
+        let gap = bytes[*end..]
             .iter()
             .take(3)
             .take_while(|b| b" ,:;-\n\r\t".contains(b))
             .count();
-        here = end + gap;
+        here = *end + gap;
         if gap == 0 {
             break;
         }
     }
-    let whole = bytes.get(end).is_none_or(|b| !b.is_ascii_alphanumeric());
+    let whole = bytes.get(*end).is_none_or(|b| !b.is_ascii_alphanumeric());
     if codes.len() < LEAST_CODES || !whole {
         return None;
     }
     let text = printable(codes)?;
     let count = text.chars().filter(|c| c.is_alphanumeric()).count();
     Some(Decoded {
-        range: at..end,
+        range: at..*end,
         kind,
         text,
         count,

@@ -46,6 +46,8 @@ pub(super) fn scan(text: &str) -> Found {
         stretches: Stretches::default(),
         order: Order::default(),
         blobs: Vec::new(),
+        token_end: 0,
+        codes_end: 0,
         found: Found::default(),
     };
     let mut at = 0;
@@ -113,6 +115,10 @@ struct Scan<'t> {
     order: Order,
     /// Tokens in a row that may be the lines of one blob.
     blobs: Vec<Range<usize>>,
+    /// Where the token ends that was looked at last.
+    token_end: usize,
+    /// Up to where codes of characters were read.
+    codes_end: usize,
     found: Found,
 }
 
@@ -161,12 +167,12 @@ impl Scan<'_> {
     /// Anything else up to white space; returns where to go on.
     fn token(&mut self, start: usize) -> usize {
         self.order.other();
-        let rest = &self.bytes[start..];
-        let length = rest
-            .iter()
-            .position(u8::is_ascii_whitespace)
-            .unwrap_or(rest.len());
-        let end = start + length;
+        if start >= self.token_end {
+            let rest = &self.bytes[start..];
+            let length = rest.iter().position(u8::is_ascii_whitespace);
+            self.token_end = start + length.unwrap_or(rest.len());
+        }
+        let end = self.token_end;
         let Some(first) = self.bytes[start..end].iter().position(|b| self.opens(*b)) else {
             return end;
         };
@@ -180,11 +186,15 @@ impl Scan<'_> {
             self.found.repairs.extend(spelled.repair);
             return spelled.end.max(start + 1);
         }
-        if let Some(codes) = payload::decode_codes(self.text, start) {
-            self.end_blobs();
-            let end = codes.range.end;
-            self.found.decoded.push(codes);
-            return end;
+        if start >= self.codes_end {
+            let codes = payload::decode_codes(self.text, start);
+            self.codes_end = codes.end;
+            if let Some(decoded) = codes.decoded {
+                self.end_blobs();
+                let end = decoded.range.end;
+                self.found.decoded.push(decoded);
+                return end;
+            }
         }
         self.core(start, end);
         end
