@@ -38,12 +38,7 @@ const ARCHITECTURES: &[&str] = &["80", "86", "89", "90a", "100", "120"];
 /// `PORTCULLIS_CUDA_ARCHITECTURES` (`80,90a`) builds for fewer GPUs, in less time.
 fn kernels(out: &Path) -> Result<()> {
     println!("cargo:rerun-if-changed=kernels");
-    for variable in [
-        "NVCC",
-        "CUDA_HOME",
-        "PATH",
-        "PORTCULLIS_CUDA_ARCHITECTURES",
-    ] {
+    for variable in ["NVCC", "CUDA_HOME", "PATH", "PORTCULLIS_CUDA_ARCHITECTURES"] {
         println!("cargo:rerun-if-env-changed={variable}");
     }
     let nvcc = find_nvcc()?;

@@ -3,7 +3,9 @@
 use serde::Deserialize;
 
 use super::ops::{Activation, AttentionShape, LayerNorm, Linear, attention};
-use super::{Encoder, Head, PackedBatch};
+use super::{
+    AttentionPlan, Encoder, Head, LayerPlan, Numbering, PackedBatch, Plan, Positions, Residual,
+};
 use crate::package::{PackageError, Weights};
 
 /// The fields of `config.json` that change a BERT's result.
@@ -236,6 +238,38 @@ impl Encoder for Bert {
 
     fn max_length(&self) -> usize {
         self.positions
+    }
+
+    fn plan(&self) -> Option<Plan<'_>> {
+        Some(Plan {
+            hidden: self.hidden,
+            heads: self.attention.heads,
+            max_length: self.positions,
+            words: &self.words,
+            places: &self.places,
+            numbering: Numbering::FromZero,
+            norm: &self.embedding_norm,
+            residual: Residual::Normalised,
+            layers: self
+                .layers
+                .iter()
+                .map(|layer| LayerPlan {
+                    qkv: &layer.qkv,
+                    attention: AttentionPlan {
+                        scale: self.attention.scale,
+                        window: None,
+                        positions: Positions::None,
+                    },
+                    attention_out: &layer.attention_out,
+                    attention_norm: &layer.attention_norm,
+                    up: &layer.up,
+                    gate: None,
+                    activation: self.activation,
+                    down: &layer.down,
+                    norm: &layer.norm,
+                })
+                .collect(),
+        })
     }
 
     fn hub_head(

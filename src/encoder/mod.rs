@@ -7,10 +7,12 @@ mod bert;
 mod head;
 mod model;
 pub mod ops;
+mod plan;
 
 pub use batch::PackedBatch;
 pub use head::Head;
 pub use model::{HeadOutput, Model, ModelError};
+pub use plan::{AttentionPlan, LayerPlan, ModelPlan, Numbering, Plan, Positions, Residual};
 
 use crate::package::{PackageError, Weights};
 
@@ -29,6 +31,12 @@ pub trait Encoder: Send + Sync + std::fmt::Debug {
 
     /// Longest sequence, special tokens included.
     fn max_length(&self) -> usize;
+
+    /// Sizes and weights, for engines that run the network elsewhere; `None` where only
+    /// [`Self::forward`] can.
+    fn plan(&self) -> Option<Plan<'_>> {
+        None
+    }
 
     /// The classifier that the hub's class for this architecture puts on the trunk, with `labels`
     /// outputs, on the first token or on every token.

@@ -1,7 +1,7 @@
 //! A whole model: one trunk and the heads on it, built from a package.
 
 use super::ops::{self, Linear, softmax_rows};
-use super::{Encoder, Head, PackedBatch};
+use super::{Encoder, Head, ModelPlan, PackedBatch};
 use crate::package::{Activation, HeadSpec, HeadWeights, Package, PackageError, Task, Weights};
 
 /// A trunk with its heads, ready to run.
@@ -75,6 +75,15 @@ impl Model {
         self.heads.len()
     }
 
+    /// Sizes and weights, for engines that run the model elsewhere; `None` where only the CPU can.
+    #[must_use]
+    pub fn plan(&self) -> Option<ModelPlan<'_>> {
+        Some(ModelPlan {
+            trunk: self.encoder.plan()?,
+            heads: self.heads.iter().map(|(h, a)| (h, *a)).collect(),
+        })
+    }
+
     /// Logits of each wanted head over the whole batch, in the order of the heads:
     /// `[sequences, labels]` or `[tokens, labels]`.
     pub fn logits(
@@ -128,7 +137,8 @@ impl Model {
             .collect())
     }
 
-    fn check(&self, batch: &PackedBatch) -> Result<(), ModelError> {
+    /// Whether the model can run `batch`.
+    pub fn check(&self, batch: &PackedBatch) -> Result<(), ModelError> {
         let vocabulary = self.encoder.vocabulary();
         if let Some(&id) = batch.ids().iter().find(|&&id| id as usize >= vocabulary) {
             return Err(ModelError::TokenId { id, vocabulary });
