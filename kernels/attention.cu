@@ -79,7 +79,7 @@ template <typename T, int DIM, bool ROTARY> __device__ __forceinline__ void atte
 }
 
 #define ATTENTION(NAME, T, DIM, ROTARY)                                       \
-    extern "C" __global__ void __launch_bounds__(ATTENTION_THREADS)           \
+    extern "C" __global__ void __launch_bounds__(ATTENTION_THREADS, ATTENTION_BLOCKS)           \
         NAME##_##T##_##DIM(const AttentionArgs args) { attention<T, DIM, ROTARY>(args); }
 ATTENTION(attention, f16, 32, false)
 ATTENTION(attention, f16, 64, false)

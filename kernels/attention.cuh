@@ -8,6 +8,8 @@
 #include "common.cuh"
 
 constexpr int ATTENTION_THREADS = 4 * 32;
+// Blocks that are to share a multiprocessor: bounds the registers of a thread to 168.
+constexpr int ATTENTION_BLOCKS = 3;
 
 // Elements from one row of a tile to the next: 16 bytes more than the row, so that the 8 rows of a
 // matrix that is loaded lie in different banks.

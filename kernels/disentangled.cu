@@ -128,7 +128,7 @@ template <typename T, int DIM> __device__ __forceinline__ void disentangled(cons
 }
 
 #define DISENTANGLED(T, DIM)                                                  \
-    extern "C" __global__ void __launch_bounds__(ATTENTION_THREADS)           \
+    extern "C" __global__ void __launch_bounds__(ATTENTION_THREADS, ATTENTION_BLOCKS)           \
         disentangled_##T##_##DIM(const DisentangledArgs args) { disentangled<T, DIM>(args); }
 DISENTANGLED(f16, 32)
 DISENTANGLED(f16, 64)

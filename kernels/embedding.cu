@@ -48,7 +48,7 @@ template <typename T, int VECTORS> __device__ __forceinline__ void embedding(con
 }
 
 #define EMBEDDING(T, VECTORS)                                                           \
-    extern "C" __global__ void __launch_bounds__(32 * NORM_WARPS)                       \
+    extern "C" __global__ void __launch_bounds__(32 * NORM_WARPS, 1)                       \
         embedding_##T##_##VECTORS(const EmbeddingArgs args) { embedding<T, VECTORS>(args); }
 EMBEDDING(f16, 2)
 EMBEDDING(f16, 4)

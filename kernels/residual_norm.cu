@@ -52,7 +52,7 @@ template <typename T, int VECTORS> __device__ __forceinline__ void residual_norm
 }
 
 #define RESIDUAL_NORM(T, VECTORS)                                                       \
-    extern "C" __global__ void __launch_bounds__(32 * NORM_WARPS)                       \
+    extern "C" __global__ void __launch_bounds__(32 * NORM_WARPS, 1)                       \
         residual_norm_##T##_##VECTORS(const ResidualNormArgs args) { residual_norm<T, VECTORS>(args); }
 RESIDUAL_NORM(f16, 2)
 RESIDUAL_NORM(f16, 4)
