@@ -197,8 +197,13 @@ impl Config {
         ]
         .into_iter()
         .flatten()
-        .chain(config.packages.iter_mut().map(|p| &mut p.path))
-        {
+        .chain(
+            config
+                .packages
+                .iter_mut()
+                .map(|p| &mut p.path)
+                .filter(|path| !path.starts_with("hf:")),
+        ) {
             *path = base.join(&*path);
         }
         Ok(config)

@@ -18,6 +18,7 @@ mod documentation;
 mod drain;
 mod failures;
 mod foreign_client;
+mod hub;
 mod latency;
 mod licences;
 mod measures;

@@ -41,19 +41,54 @@ fn check(package: &Path, folder: &str) {
     assert!(worst < 1e-4, "{folder}: {worst}");
 }
 
-#[test]
-fn bert_sequence_classification_agrees() {
-    check(&golden("bert-sequence"), "bert-sequence");
+fn check_all(folders: &[&str]) {
+    for folder in folders {
+        check(&golden(folder), folder);
+    }
 }
 
 #[test]
-fn bert_with_tanh_gelu_one_token_type_and_many_labels_agrees() {
-    check(&golden("bert-multilabel"), "bert-multilabel");
+fn bert_agrees() {
+    check_all(&[
+        "bert-sequence",
+        "bert-multilabel",
+        "bert-token",
+        "bert-regression",
+        "bert-without-types",
+    ]);
 }
 
 #[test]
-fn bert_token_classification_with_relu_agrees() {
-    check(&golden("bert-token"), "bert-token");
+fn roberta_and_xlm_roberta_agree() {
+    check_all(&[
+        "roberta-sequence",
+        "roberta-token",
+        "xlm-roberta-sequence",
+        "xlm-roberta-token",
+    ]);
+}
+
+#[test]
+fn distilbert_agrees() {
+    check_all(&["distilbert-sequence", "distilbert-token"]);
+}
+
+#[test]
+fn deberta_v2_and_v3_agree() {
+    check_all(&[
+        "deberta-v3-sequence",
+        "deberta-v3-token",
+        "deberta-v2-unshared-token",
+        "deberta-v2-content-to-position",
+        "deberta-v2-position-to-content",
+        "deberta-v2-absolute",
+        "piguard",
+    ]);
+}
+
+#[test]
+fn modernbert_agrees() {
+    check_all(&["modernbert-sequence", "modernbert-mean", "modernbert-token"]);
 }
 
 #[test]

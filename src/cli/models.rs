@@ -25,13 +25,13 @@ enum Command {
     },
     /// Show what a package holds: heads, labels, thresholds, windows, checksums.
     Show {
-        /// Directory of the package [default: the bundled one].
+        /// Directory of the package, or hf://owner/name[@revision] [default: the bundled one].
         package: Option<PathBuf>,
     },
     /// Check a package: files against checksums, tensors against the configuration, probes against
     /// their scores.
     Verify {
-        /// Directory of the package [default: the bundled one].
+        /// Directory of the package, or hf://owner/name[@revision] [default: the bundled one].
         package: Option<PathBuf>,
     },
 }
@@ -77,7 +77,7 @@ fn show(dir: &Path) -> Result<Done> {
     let manifest = &package.manifest;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{} {}", manifest.name, manifest.version)?;
-    writeln!(out, "  directory  {}", dir.display())?;
+    writeln!(out, "  directory  {}", package.dir.display())?;
     let model_type = package.config["model_type"].as_str().unwrap_or("unknown");
     writeln!(out, "  model      {model_type}")?;
     writeln!(

@@ -17,7 +17,7 @@ use crate::text::{TextTokenizer, WindowPlan};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PackageSource {
-    /// Directory of the package.
+    /// Directory of the package, or `hf://owner/name[@revision]`.
     pub path: PathBuf,
     /// Other names for its detectors, by the name the package gives.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -1,17 +1,39 @@
 //! Classifiers on the trunk's output.
 
 use super::PackedBatch;
-use super::ops::{Activation, Linear};
+use super::ops::{Activation, LayerNorm, Linear};
 
-/// A classifier: optionally a dense layer with an activation, then one output a label.
+/// A classifier: which vectors it looks at, optionally a dense layer, then one output a label.
 #[derive(Debug)]
 pub struct Head {
+    /// The vectors it looks at.
+    pub pooling: Pooling,
     /// Applied first, where there is one.
-    pub dense: Option<(Linear, Activation)>,
+    pub dense: Option<Dense>,
     /// `[labels, hidden]`.
     pub out: Linear,
-    /// One row of logits a token, or one a sequence, from its first token.
-    pub every_token: bool,
+}
+
+/// The vectors a classifier looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pooling {
+    /// Each token's: one row of logits a token.
+    EveryToken,
+    /// The first token's: one row of logits a sequence.
+    First,
+    /// The mean of all tokens: one row of logits a sequence.
+    Mean,
+}
+
+/// A dense layer, its activation and, in some architectures, a normalisation.
+#[derive(Debug)]
+pub struct Dense {
+    /// `[hidden, hidden]`.
+    pub linear: Linear,
+    /// What follows it.
+    pub activation: Activation,
+    /// What follows that.
+    pub norm: Option<LayerNorm>,
 }
 
 impl Head {
@@ -19,19 +41,32 @@ impl Head {
     #[must_use]
     pub fn forward(&self, batch: &PackedBatch, hidden: &[f32]) -> Vec<f32> {
         let width = self.out.inputs();
-        let first_tokens: Vec<f32>;
+        let pooled: Vec<f32>;
         let mut x = hidden;
-        if !self.every_token {
-            first_tokens = batch
-                .rows()
-                .flat_map(|rows| &hidden[rows.start * width..][..width])
-                .copied()
-                .collect();
-            x = &first_tokens;
+        match self.pooling {
+            Pooling::EveryToken => {}
+            Pooling::First => {
+                pooled = batch
+                    .rows()
+                    .flat_map(|rows| &hidden[rows.start * width..][..width])
+                    .copied()
+                    .collect();
+                x = &pooled;
+            }
+            Pooling::Mean => {
+                pooled = batch
+                    .rows()
+                    .flat_map(|rows| mean(&hidden[rows.start * width..rows.end * width], width))
+                    .collect();
+                x = &pooled;
+            }
         }
         let mut inner = Vec::new();
-        if let Some((dense, activation)) = &self.dense {
-            dense.forward(x, &mut inner, *activation);
+        if let Some(dense) = &self.dense {
+            dense.linear.forward(x, &mut inner, dense.activation);
+            if let Some(norm) = &dense.norm {
+                norm.forward(&mut inner);
+            }
             x = &inner;
         }
         let mut logits = Vec::new();
@@ -44,4 +79,22 @@ impl Head {
     pub fn labels(&self) -> usize {
         self.out.outputs()
     }
+
+    /// Whether there is a row of logits for each token.
+    #[must_use]
+    pub fn every_token(&self) -> bool {
+        self.pooling == Pooling::EveryToken
+    }
+}
+
+/// The mean of the rows of `x`.
+fn mean(x: &[f32], width: usize) -> Vec<f32> {
+    let mut sums = vec![0f64; width];
+    for row in x.chunks_exact(width) {
+        sums.iter_mut()
+            .zip(row)
+            .for_each(|(s, v)| *s += f64::from(*v));
+    }
+    let rows = (x.len() / width) as f64;
+    sums.into_iter().map(|s| (s / rows) as f32).collect()
 }

@@ -2,19 +2,26 @@
 //! on top. Runs on packed batches with f32 arithmetic on the CPU; it is also the reference for other
 //! devices. Knows no device policy and no request.
 
+mod architecture;
 mod batch;
 mod bert;
+mod deberta;
+mod distilbert;
+mod fields;
 mod head;
+mod learned;
 mod model;
+mod modernbert;
 pub mod ops;
 mod plan;
+mod post_norm;
+mod roberta;
+mod tensors;
 
 pub use batch::PackedBatch;
-pub use head::Head;
+pub use head::{Dense, Head, Pooling};
 pub use model::{HeadOutput, Model, ModelError};
 pub use plan::{AttentionPlan, LayerPlan, ModelPlan, Numbering, Plan, Positions, Residual};
-
-use crate::package::{PackageError, Weights};
 
 /// A trunk: from token ids to one hidden vector a token.
 pub trait Encoder: Send + Sync + std::fmt::Debug {
@@ -34,36 +41,5 @@ pub trait Encoder: Send + Sync + std::fmt::Debug {
 
     /// Sizes and weights, for engines that run the network elsewhere; `None` where only
     /// [`Self::forward`] can.
-    fn plan(&self) -> Option<Plan<'_>> {
-        None
-    }
-
-    /// The classifier that the hub's class for this architecture puts on the trunk, with `labels`
-    /// outputs, on the first token or on every token.
-    fn hub_head(
-        &self,
-        weights: &Weights,
-        labels: usize,
-        every_token: bool,
-    ) -> Result<Head, PackageError>;
-}
-
-type Build = fn(&serde_json::Value, &Weights) -> Result<Box<dyn Encoder>, PackageError>;
-
-/// The architectures, by `model_type` of `config.json`. A new one is a file and a line here.
-const ARCHITECTURES: &[(&str, Build)] = &[("bert", bert::build)];
-
-/// Builds the trunk that `config` describes.
-fn build(config: &serde_json::Value, weights: &Weights) -> Result<Box<dyn Encoder>, PackageError> {
-    let model_type = config["model_type"].as_str().unwrap_or("(missing)");
-    match ARCHITECTURES.iter().find(|(name, _)| *name == model_type) {
-        Some((_, build)) => build(config, weights),
-        None => {
-            let known: Vec<&str> = ARCHITECTURES.iter().map(|(name, _)| *name).collect();
-            Err(weights.config_error(
-                "model_type",
-                format!("{model_type:?} is not supported; {} is", known.join(", ")),
-            ))
-        }
-    }
+    fn plan(&self) -> Option<Plan<'_>>;
 }

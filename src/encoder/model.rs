@@ -1,7 +1,9 @@
 //! A whole model: one trunk and the heads on it, built from a package.
 
-use super::ops::{self, Linear, softmax_rows};
-use super::{Encoder, Head, ModelPlan, PackedBatch};
+use super::architecture::{self, HubHead};
+use super::ops::{self, softmax_rows};
+use super::tensors::Tensors;
+use super::{Dense, Encoder, Head, ModelPlan, PackedBatch, Pooling};
 use crate::package::{Activation, HeadSpec, HeadWeights, Package, PackageError, Task, Weights};
 
 /// A trunk with its heads, ready to run.
@@ -45,7 +47,8 @@ impl Model {
     /// Builds the network that `package` describes.
     pub fn build(package: &Package) -> Result<Self, PackageError> {
         let weights = &package.weights;
-        let encoder = super::build(&package.config, weights)?;
+        let architecture = architecture::of(&package.config, weights)?;
+        let encoder = (architecture.build)(&package.config, weights)?;
         if package.manifest.max_length > encoder.max_length() {
             return Err(weights.config_error(
                 "max_position_embeddings",
@@ -64,7 +67,21 @@ impl Model {
             .manifest
             .heads
             .iter()
-            .map(|spec| Ok((head(encoder.as_ref(), weights, spec)?, spec.activation)))
+            .map(|spec| {
+                let head = match &spec.weights {
+                    HeadWeights::Hub => {
+                        let wanted = HubHead {
+                            labels: spec.labels.len(),
+                            every_token: matches!(spec.task, Task::Token(_)),
+                        };
+                        (architecture.head)(&package.config, weights, wanted)?
+                    }
+                    HeadWeights::Named(name) => {
+                        named_head(name, encoder.hidden_size(), weights, spec)?
+                    }
+                };
+                Ok((head, spec.activation))
+            })
             .collect::<Result<_, PackageError>>()?;
         Ok(Self { encoder, heads })
     }
@@ -121,7 +138,7 @@ impl Model {
                 let cut = |(values, (head, _)): (&Option<Vec<f32>>, &(Head, Activation))| {
                     let labels = head.labels();
                     values.as_ref().map(|values| {
-                        let scores = if head.every_token {
+                        let scores = if head.every_token() {
                             values[rows.start * labels..rows.end * labels].to_vec()
                         } else {
                             values[sequence * labels..][..labels].to_vec()
@@ -163,30 +180,35 @@ fn activate(values: &mut [f32], labels: usize, activation: Activation) {
         Activation::Sigmoid => values
             .iter_mut()
             .for_each(|v| *v = 1.0 / (1.0 + (-*v).exp())),
+        Activation::Identity => values.iter_mut().for_each(|v| *v = v.clamp(0.0, 1.0)),
     }
 }
 
-fn head(encoder: &dyn Encoder, weights: &Weights, spec: &HeadSpec) -> Result<Head, PackageError> {
-    let every_token = matches!(spec.task, Task::Token(_));
-    let labels = spec.labels.len();
-    let name = match &spec.weights {
-        HeadWeights::Hub => return encoder.hub_head(weights, labels, every_token),
-        HeadWeights::Named(name) => name,
-    };
-    let h = encoder.hidden_size();
-    let linear = |part: &str, outputs: usize| -> Result<Linear, PackageError> {
-        let weight = weights.load(&format!("heads.{name}.{part}.weight"), &[outputs, h])?;
-        let bias = weights.load(&format!("heads.{name}.{part}.bias"), &[outputs])?;
-        Ok(Linear::new(&weight, bias, h, outputs))
-    };
-    let dense = if weights.has(&format!("heads.{name}.dense.weight")) {
-        Some((linear("dense", h)?, ops::Activation::Tanh))
+/// A head in the project's own layout: `heads.<name>.dense` (optional, then tanh) and
+/// `heads.<name>.out`.
+fn named_head(
+    name: &str,
+    hidden: usize,
+    weights: &Weights,
+    spec: &HeadSpec,
+) -> Result<Head, PackageError> {
+    let tensors = Tensors::unprefixed(weights);
+    let at = |part: &str| format!("heads.{name}.{part}");
+    let dense = if weights.has(&format!("{}.weight", at("dense"))) {
+        Some(Dense {
+            linear: tensors.linear(&at("dense"), hidden, hidden, true)?,
+            activation: ops::Activation::Tanh,
+            norm: None,
+        })
     } else {
         None
     };
     Ok(Head {
+        pooling: match spec.task {
+            Task::Token(_) => Pooling::EveryToken,
+            Task::Sequence => Pooling::First,
+        },
         dense,
-        out: linear("out", labels)?,
-        every_token,
+        out: tensors.linear(&at("out"), hidden, spec.labels.len(), true)?,
     })
 }

@@ -61,6 +61,15 @@ pub enum Numbering {
 }
 
 impl Numbering {
+    /// Sequences that fit a table of `rows`.
+    pub(super) fn longest(self, rows: usize) -> usize {
+        match self {
+            Self::FromZero => rows,
+            Self::AfterPadding(padding) => rows.saturating_sub(padding as usize + 1),
+            Self::Same => usize::MAX,
+        }
+    }
+
     /// The row of each token of a sequence.
     pub fn rows(self, ids: &[u32]) -> impl Iterator<Item = u32> + '_ {
         let mut seen = 0;

@@ -30,6 +30,14 @@ pub enum PackageError {
         /// What is wrong, and what would be accepted.
         problem: String,
     },
+    /// A model of a hub could not be fetched.
+    #[error("hf://{model}: {problem}")]
+    Hub {
+        /// `owner/name` and the revision.
+        model: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// A file is not the one that was published.
     #[error("{}: SHA-256 is {actual}, guard.toml lists {expected}", file.display())]
     Checksum {
@@ -46,6 +54,13 @@ impl PackageError {
     pub(crate) fn file(dir: &Path, name: &str, problem: impl Display) -> Self {
         Self::File {
             file: dir.join(name),
+            problem: problem.to_string(),
+        }
+    }
+
+    pub(super) fn hub(model: &str, problem: impl Display) -> Self {
+        Self::Hub {
+            model: model.to_owned(),
             problem: problem.to_string(),
         }
     }

@@ -21,15 +21,28 @@ const BENIGN: [&str; 12] = [
 ];
 
 /// Describes the package in `dir` by its `config.json` alone.
-pub(super) fn describe(dir: &Path, config: &Value) -> Result<Manifest, PackageError> {
-    let name = dir
-        .file_name()
-        .map_or_else(|| "model".to_owned(), |n| n.to_string_lossy().into_owned());
+/// `origin` is the repository and the commit it came from, where they are known.
+pub(super) fn describe(
+    dir: &Path,
+    config: &Value,
+    origin: Option<(&str, &str)>,
+) -> Result<Manifest, PackageError> {
+    let name = match origin {
+        Some((repository, _)) => repository
+            .rsplit('/')
+            .next()
+            .unwrap_or(repository)
+            .to_owned(),
+        None => dir
+            .file_name()
+            .map_or_else(|| "model".to_owned(), |n| n.to_string_lossy().into_owned()),
+    };
     let (max_length, stride) = default_window(config);
     Ok(Manifest {
         heads: vec![head(dir, config, &name)?],
-        version: config["_commit_hash"]
-            .as_str()
+        version: origin
+            .map(|(_, commit)| commit)
+            .or(config["_commit_hash"].as_str())
             .unwrap_or("unversioned")
             .to_owned(),
         name,
@@ -59,7 +72,7 @@ pub(super) fn head(dir: &Path, config: &Value, name: &str) -> Result<HeadSpec, P
             .map(|l| (l.clone(), DEFAULT_THRESHOLD))
             .collect();
         (Task::Token(tags), Activation::Softmax, thresholds)
-    } else if class.ends_with("ForSequenceClassification") {
+    } else if class.ends_with("ForSequenceClassification") || class == "PIGuard" {
         let activation = activation(config, labels.len()).map_err(|p| error("problem_type", p))?;
         (
             Task::Sequence,
@@ -125,10 +138,11 @@ fn activation(config: &Value, labels: usize) -> Result<Activation, String> {
         Some("single_label_classification") => Ok(Activation::Softmax),
         None if labels > 1 => Ok(Activation::Softmax),
         // One output: transformers' pipeline applies the sigmoid.
-        None | Some("regression") if labels == 1 => Ok(Activation::Sigmoid),
+        None if labels == 1 => Ok(Activation::Sigmoid),
+        Some("regression") if labels == 1 => Ok(Activation::Identity),
         other => Err(format!(
             "{other:?} with {labels} labels is not supported; \
-             single_label_classification or multi_label_classification is"
+             single_label_classification, multi_label_classification or a regression of one label is"
         )),
     }
 }

@@ -3,6 +3,7 @@
 //! A package is a directory in the hub's own layout (`config.json`, `tokenizer.json`,
 //! `*.safetensors`), which an optional `guard.toml` describes further. Only safetensors are read.
 
+mod download;
 mod error;
 mod hub;
 mod manifest;
@@ -16,6 +17,8 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use download::HubModel;
+pub use download::HubOptions;
 pub use error::PackageError;
 pub use manifest::{Activation, ExpectedSpan, HeadSpec, HeadWeights, Manifest, Probe, Task};
 pub use weights::Weights;
@@ -47,8 +50,24 @@ pub struct Package {
 }
 
 impl Package {
-    /// Reads and verifies the package in `dir`.
-    pub fn open(dir: &Path) -> Result<Self, PackageError> {
+    /// Reads and verifies the package at `path`: a directory, or `hf://owner/name[@revision]`, which
+    /// is fetched first, as the environment says (see [`HubOptions::from_env`]).
+    pub fn open(path: &Path) -> Result<Self, PackageError> {
+        Self::open_with(path, &HubOptions::from_env())
+    }
+
+    /// As [`Self::open`], with these options for hubs.
+    pub fn open_with(path: &Path, options: &HubOptions) -> Result<Self, PackageError> {
+        let Some(model) = HubModel::parse(path) else {
+            return Self::open_dir(path, None);
+        };
+        let model = model?;
+        let fetched = model.fetch(options)?;
+        Self::open_dir(&fetched.dir, Some((&model.repository, &fetched.commit)))
+    }
+
+    /// `origin` is the repository and commit of a package without a description of its own.
+    fn open_dir(dir: &Path, origin: Option<(&str, &str)>) -> Result<Self, PackageError> {
         let mut files = Files::new(dir)?;
         let written = files.read_optional("guard.toml", MAX_TEXT_FILE)?;
         let config_bytes = files.read("config.json", MAX_TEXT_FILE)?;
@@ -56,7 +75,7 @@ impl Package {
             .map_err(|e| PackageError::field(dir, "config.json", "(json)", e))?;
         let manifest = match written {
             Some(bytes) => Manifest::parse(dir, &bytes, &config)?,
-            None => hub::describe(dir, &config)?,
+            None => hub::describe(dir, &config, origin)?,
         };
         if !manifest.checksums.is_empty() {
             files.expected = Some(manifest.checksums.clone());

@@ -11,8 +11,8 @@ use super::{Files, MAX_TEXT_FILE, PackageError};
 
 /// Largest safetensors file that is read, in bytes.
 const MAX_WEIGHTS: u64 = 16 << 30;
-const SINGLE: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
+pub(super) const SINGLE: &str = "model.safetensors";
+pub(super) const INDEX: &str = "model.safetensors.index.json";
 
 /// Named tensors, held in the precision of the file.
 pub struct Weights {
@@ -38,26 +38,12 @@ impl Weights {
         if dir.join(SINGLE).exists() {
             weights.add(files, SINGLE)?;
         } else if let Some(bytes) = files.read_optional(INDEX, MAX_TEXT_FILE)? {
-            let index: Index = serde_json::from_slice(&bytes)
-                .map_err(|e| PackageError::field(&dir, INDEX, "weight_map", e))?;
-            let mut names: Vec<&String> = index.weight_map.values().collect();
-            names.sort();
-            names.dedup();
-            for name in names {
-                if Path::new(name)
-                    .file_name()
-                    .is_none_or(|f| f != name.as_str())
-                {
-                    return Err(PackageError::field(
-                        &dir,
-                        INDEX,
-                        "weight_map",
-                        format!("{name:?} is not a plain file name"),
-                    ));
-                }
+            let wrong = |problem: String| PackageError::field(&dir, INDEX, "weight_map", problem);
+            let (names, tensors) = shards(&bytes).map_err(wrong)?;
+            for name in &names {
                 weights.add(files, name)?;
             }
-            if let Some(tensor) = index.weight_map.keys().find(|t| !weights.has(t)) {
+            if let Some(tensor) = tensors.iter().find(|t| !weights.has(t)) {
                 return Err(PackageError::field(
                     &dir,
                     INDEX,
@@ -146,6 +132,19 @@ impl Weights {
     #[must_use]
     pub fn config_error(&self, field: &str, problem: impl std::fmt::Display) -> PackageError {
         PackageError::field(&self.dir, "config.json", field, problem)
+    }
+}
+
+/// The shards and the tensors that an index lists.
+pub(super) fn shards(index: &[u8]) -> Result<(Vec<String>, Vec<String>), String> {
+    let index: Index = serde_json::from_slice(index).map_err(|e| e.to_string())?;
+    let mut names: Vec<String> = index.weight_map.values().cloned().collect();
+    names.sort();
+    names.dedup();
+    let plain = |name: &str| Path::new(name).file_name().is_some_and(|f| f == name);
+    match names.iter().find(|name| !plain(name)) {
+        None => Ok((names, index.weight_map.into_keys().collect())),
+        Some(name) => Err(format!("{name:?} is not a plain file name")),
     }
 }
 

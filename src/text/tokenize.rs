@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use tokenizers::models::ModelWrapper;
+use tokenizers::models::unigram::Unigram;
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::pre_tokenizers::fixed_length::FixedLength;
 use tokenizers::pre_tokenizers::sequence::Sequence;
@@ -91,7 +92,8 @@ impl TextTokenizer {
         let unknown = match inner.get_model() {
             ModelWrapper::WordPiece(model) => Some(model.unk_token.clone()),
             ModelWrapper::BPE(model) => model.unk_token.clone(),
-            _ => Some("<unk>".to_owned()),
+            ModelWrapper::WordLevel(model) => Some(model.unk_token.clone()),
+            ModelWrapper::Unigram(model) => unigram_unknown(model),
         };
         let unknown_id = unknown.and_then(|token| inner.token_to_id(&token));
         Ok(Self {
@@ -233,6 +235,14 @@ fn split_words_wordpiece_would_drop(tokenizer: &mut Tokenizer) -> Result<(), Tok
     steps.push(PreTokenizerWrapper::FixedLength(FixedLength::new(longest)));
     tokenizer.with_pre_tokenizer(Some(PreTokenizerWrapper::Sequence(Sequence::new(steps))));
     Ok(())
+}
+
+/// The piece a Unigram model falls back to, which its file names by index alone.
+fn unigram_unknown(model: &Unigram) -> Option<String> {
+    let described = serde_json::to_value(model).ok()?;
+    let index = described["unk_id"].as_u64()?;
+    let piece = model.iter().nth(index as usize)?;
+    Some(piece.0.clone())
 }
 
 /// The special tokens the post-processor puts around a single text.

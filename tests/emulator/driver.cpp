@@ -3,10 +3,10 @@
 // driver's place, so the engine runs as it is.
 //
 // Device memory begins as 0xff bytes (NaN in every float type) and ends at a page that cannot be
-// touched. Two variables make it fail as a real one would:
-//   EMULATED_MEMORY_MIB  memory of the device, in MiB (default 1024)
-//   EMULATED_DRIVER      version the driver reports (default 13000)
-//   EMULATED_CAPABILITY  compute capability it reports (default 90)
+// touched. emulated_set makes it another device, or one that fails:
+//   memory      bytes of the device
+//   driver      version that the driver reports
+//   capability  compute capability, times 10
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -33,10 +33,7 @@ using Result = int;
 constexpr Result SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_DEVICE = 101, NOT_FOUND = 500,
                  ILLEGAL_ADDRESS = 700;
 
-long setting(const char* name, long otherwise) {
-    const char* value = std::getenv(name);
-    return value == nullptr ? otherwise : std::atol(value);
-}
+std::map<std::string, long> settings = {{"memory", 1l << 30}, {"driver", 13000}, {"capability", 90}};
 
 // === kernels ===
 
@@ -82,7 +79,7 @@ struct Allocation { void* mapped; size_t mapped_bytes; size_t bytes; };
 std::map<uintptr_t, Allocation> allocations;
 size_t allocated;
 
-size_t memory_of_device() { return static_cast<size_t>(setting("EMULATED_MEMORY_MIB", 1024)) << 20; }
+size_t memory_of_device() { return settings["memory"]; }
 
 Result allocate(uint64_t* to, size_t bytes) {
     if (bytes > memory_of_device() - std::min(allocated, memory_of_device())) return OUT_OF_MEMORY;
@@ -114,8 +111,9 @@ Result release(uint64_t at) {
 struct Graph { std::vector<std::function<Result()>> work; };
 std::recursive_mutex device;
 Graph* capturing;
-// Once a kernel has faulted, nothing works any more.
+// Once a kernel has faulted, nothing works until the last user of the context has gone.
 Result lost = SUCCESS;
+int users;
 
 }  // namespace
 
@@ -136,9 +134,11 @@ int emulated_submit(std::function<int()> work) {
 
 extern "C" {
 
+void emulated_set(const char* name, long value) { settings[name] = value; }
+
 Result cuInit(unsigned) { return SUCCESS; }
 Result cuDriverGetVersion(int* version) {
-    *version = static_cast<int>(setting("EMULATED_DRIVER", 13000));
+    *version = static_cast<int>(settings["driver"]);
     return SUCCESS;
 }
 Result cuGetErrorName(Result error, const char** name) {
@@ -161,7 +161,7 @@ Result cuDeviceGetName(char* name, int bytes, int) {
     return SUCCESS;
 }
 Result cuDeviceGetAttribute(int* value, int attribute, int) {
-    const int capability = static_cast<int>(setting("EMULATED_CAPABILITY", 90));
+    const int capability = static_cast<int>(settings["capability"]);
     switch (attribute) {
         case 75: *value = capability / 10; break;  // compute capability, major
         case 76: *value = capability % 10; break;  // minor
@@ -170,8 +170,11 @@ Result cuDeviceGetAttribute(int* value, int attribute, int) {
     }
     return SUCCESS;
 }
-Result cuDevicePrimaryCtxRetain(void** context, int) { return *context = &device, SUCCESS; }
-Result cuDevicePrimaryCtxRelease_v2(int) { return SUCCESS; }
+Result cuDevicePrimaryCtxRetain(void** context, int) { return ++users, *context = &device, SUCCESS; }
+Result cuDevicePrimaryCtxRelease_v2(int) {
+    if (--users == 0) lost = SUCCESS;
+    return SUCCESS;
+}
 Result cuCtxGetCurrent(void** context) { return *context = &device, SUCCESS; }
 Result cuCtxSetCurrent(void*) { return SUCCESS; }
 Result cuCtxSynchronize() { return lost; }

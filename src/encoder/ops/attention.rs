@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::gemm::{Panels, multiply};
+use super::gemm::{Panels, multiply, multiply_within};
 use super::linear::block_rows;
 use super::vector::softmax_rows;
 
@@ -15,6 +15,8 @@ pub struct AttentionShape {
     pub dim: usize,
     /// Scores are multiplied by this before the softmax: `1 / sqrt(dim)`.
     pub scale: f32,
+    /// Tokens on each side that a token looks at; all of them where absent.
+    pub window: Option<usize>,
 }
 
 /// `context = softmax(Q K^T * scale) V`, head by head and sequence by sequence.
@@ -70,16 +72,38 @@ pub fn attention(qkv: &[f32], sequences: &[usize], shape: AttentionShape, contex
         .into_par_iter()
         .for_each_init(Vec::new, |scores, (sequence, first, rows, block)| {
             let n = sequences[sequence];
-            scores.resize(rows * n, 0.0);
+            // The keys that any of these queries looks at, in whole panels.
+            let reach = shape.window.map_or(n, |w| w.min(n));
+            let panel = Panels::width();
+            let panels =
+                first.saturating_sub(reach) / panel..(first + rows + reach).min(n).div_ceil(panel);
+            let keys_seen = panels.start * panel..(panels.end * panel).min(n);
+            let line = keys_seen.len();
+            scores.resize(rows * line, 0.0);
             for head in 0..shape.heads {
                 let (keys, values) = &packed[sequence * shape.heads + head];
                 let at = (starts[sequence] + first) * 3 * width + head * shape.dim;
                 let queries = &qkv[at..];
-                multiply(queries, 3 * width, rows, keys, 0..keys.count(), scores, n);
+                multiply(queries, 3 * width, rows, keys, panels.clone(), scores, line);
                 super::simd::scale(scores, shape.scale);
-                softmax_rows(scores, n);
+                match shape.window {
+                    None => softmax_rows(scores, line),
+                    Some(_) => {
+                        for (r, scores) in scores.chunks_exact_mut(line).enumerate() {
+                            let i = first + r;
+                            let low = i.saturating_sub(reach).max(keys_seen.start);
+                            let high = (i + reach + 1).min(n);
+                            let seen = low - keys_seen.start..high - keys_seen.start;
+                            scores[..seen.start].fill(0.0);
+                            scores[seen.end..].fill(0.0);
+                            softmax_rows(&mut scores[seen.clone()], seen.len());
+                        }
+                    }
+                }
                 let out = &mut block[head * shape.dim..];
-                multiply(scores, n, rows, values, 0..values.count(), out, width);
+                let all = 0..values.count();
+                let depth = keys_seen.clone();
+                multiply_within(scores, line, rows, values, all, depth, out, width);
             }
         });
 }
@@ -90,13 +114,25 @@ mod tests {
 
     #[test]
     fn packed_sequences_attend_to_themselves_alone() {
+        agrees_with_plain_sums(None);
+    }
+
+    #[test]
+    fn a_window_hides_what_is_farther() {
+        for window in [0, 1, 8, 31, 64, 169, 1000] {
+            agrees_with_plain_sums(Some(window));
+        }
+    }
+
+    fn agrees_with_plain_sums(window: Option<usize>) {
         let shape = AttentionShape {
             heads: 3,
             dim: 20,
             scale: 0.25,
+            window,
         };
         let width = shape.heads * shape.dim;
-        let sequences = [1, 70, 5];
+        let sequences = [1, 170, 5];
         let tokens: usize = sequences.iter().sum();
         let qkv: Vec<f32> = (0..tokens * 3 * width)
             .map(|i| ((i * 7919 % 1009) as f32 - 500.0) / 400.0)
@@ -118,7 +154,12 @@ mod tests {
                                 .zip(row(k, 1, head))
                                 .map(|(a, b)| a * b)
                                 .sum();
-                            f64::from(dot * shape.scale).exp()
+                            let seen = window.is_none_or(|w| q.abs_diff(k) <= w);
+                            if seen {
+                                f64::from(dot * shape.scale).exp()
+                            } else {
+                                0.0
+                            }
                         })
                         .collect();
                     let total: f64 = scores.iter().sum();

@@ -120,6 +120,25 @@ pub fn multiply(
     c: &mut [f32],
     ldc: usize,
 ) {
+    multiply_within(a, lda, rows, b, panels, 0..b.depth, c, ldc);
+}
+
+/// As [`multiply`], over the rows `depth` of `b` alone: `a` is then `rows` rows of `depth.len()`
+/// values.
+#[allow(
+    clippy::too_many_arguments,
+    reason = "a matrix product: three matrices and two ranges"
+)]
+pub(super) fn multiply_within(
+    a: &[f32],
+    lda: usize,
+    rows: usize,
+    b: &Panels,
+    panels: std::ops::Range<usize>,
+    depth: std::ops::Range<usize>,
+    c: &mut [f32],
+    ldc: usize,
+) {
     let isa = simd::isa();
     let width = isa.columns();
     if rows == 0 {
@@ -129,7 +148,7 @@ pub fn multiply(
     let tiles = rows.div_ceil(isa.rows());
     let mut edge = [0f32; 12 * 32];
     for p in panels.clone() {
-        let panel = &b.values[p * b.depth * width..][..b.depth * width];
+        let panel = &b.values[p * b.depth * width..][depth.start * width..depth.end * width];
         let column = (p - panels.start) * width;
         let valid = width.min(b.columns - p * width);
         let mut row = 0;
@@ -138,9 +157,9 @@ pub fn multiply(
             let a = &a[row * lda..];
             let at = row * ldc + column;
             if valid == width {
-                simd::tile(isa, height, b.depth, a, lda, panel, &mut c[at..], ldc);
+                simd::tile(isa, height, depth.len(), a, lda, panel, &mut c[at..], ldc);
             } else {
-                simd::tile(isa, height, b.depth, a, lda, panel, &mut edge, width);
+                simd::tile(isa, height, depth.len(), a, lda, panel, &mut edge, width);
                 for r in 0..height {
                     c[at + r * ldc..][..valid].copy_from_slice(&edge[r * width..][..valid]);
                 }

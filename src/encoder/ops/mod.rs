@@ -6,15 +6,19 @@
 //! scores do not depend on its neighbours.
 
 mod attention;
+mod disentangled;
 mod gemm;
 mod linear;
+mod rotary;
 mod simd;
 mod vector;
 
 pub use attention::{AttentionShape, attention};
+pub use disentangled::{RelativeTerms, Slots, disentangled_attention};
 pub use gemm::{Panels, multiply};
 pub use linear::Linear;
-pub use vector::{Activation, LayerNorm, softmax_rows};
+pub use rotary::Rotary;
+pub use vector::{Activation, LayerNorm, add, gate, softmax_rows};
 
 /// The instruction set in use: `avx512`, `avx2` or `portable`.
 #[must_use]

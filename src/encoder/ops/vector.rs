@@ -77,6 +77,13 @@ impl LayerNorm {
             .for_each(|x| simd::layer_norm(x, &self.weight, &self.bias, self.eps));
     }
 
+    /// `y = LayerNorm(x)` for `x` of `[rows, width]`.
+    pub fn forward_into(&self, x: &[f32], y: &mut Vec<f32>) {
+        y.clear();
+        y.extend_from_slice(x);
+        self.forward(y);
+    }
+
     /// `x = LayerNorm(x + residual)`.
     pub fn forward_residual(&self, x: &mut [f32], residual: &[f32]) {
         let width = self.weight.len();
@@ -87,6 +94,23 @@ impl LayerNorm {
                 simd::layer_norm(x, &self.weight, &self.bias, self.eps);
             });
     }
+}
+
+/// Values of a unit of elementwise work.
+const BLOCK: usize = 1 << 14;
+
+/// `x += y`, element by element.
+pub fn add(x: &mut [f32], y: &[f32]) {
+    x.par_chunks_mut(BLOCK)
+        .zip(y.par_chunks(BLOCK))
+        .for_each(|(x, y)| simd::add(x, y));
+}
+
+/// `x *= y`, element by element.
+pub fn gate(x: &mut [f32], y: &[f32]) {
+    x.par_chunks_mut(BLOCK)
+        .zip(y.par_chunks(BLOCK))
+        .for_each(|(x, y)| x.iter_mut().zip(y).for_each(|(x, y)| *x *= y));
 }
 
 /// Softmax of each row of `width` values, in place.

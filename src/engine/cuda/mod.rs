@@ -13,6 +13,7 @@ mod device;
 mod element;
 mod error;
 mod executor;
+mod heads;
 mod image;
 mod kernels;
 mod matmul;

@@ -8,6 +8,7 @@ use cudarc::driver::CudaStream;
 use super::bucket::Bucket;
 use super::element::Element;
 use super::error::CudaError;
+use super::heads::Heads;
 use super::image::{Image, Matrix, Norm, Offset, Uploaded};
 use super::kernels::{
     ActivationArgs, Address, AttentionArgs, DisentangledArgs, EmbeddingArgs, Kernel, Kernels,
@@ -16,7 +17,9 @@ use super::kernels::{
 use super::matmul::{Matmul, Product};
 use super::workspace::{Sizes, Workspace};
 use crate::encoder::ops::Activation;
-use crate::encoder::{AttentionPlan, Head, LayerPlan, ModelPlan, Numbering, Positions, Residual};
+use crate::encoder::{
+    AttentionPlan, Head, LayerPlan, ModelPlan, Numbering, Pooling, Positions, Residual,
+};
 use crate::package;
 
 /// Keys this far off are all of a sequence's.
@@ -28,7 +31,7 @@ const LABELS_MULTIPLE: usize = 8;
 pub(super) struct Network {
     element: Element,
     hidden: usize,
-    heads: usize,
+    heads: Heads,
     residual: Residual,
     /// Which place each token gets.
     pub(super) numbering: Numbering,
@@ -50,9 +53,8 @@ pub(super) struct Network {
 }
 
 struct Layer {
+    /// Its bias has the element type, for the product's epilogue.
     qkv: Matrix,
-    /// The bias of `qkv` in the element type, for the product's epilogue.
-    qkv_bias: Offset,
     attention: Attention,
     attention_out: Matrix,
     attention_norm: Norm,
@@ -114,7 +116,8 @@ impl Network {
     ) -> Result<Self, CudaError> {
         let (stream, kernels) = device;
         let trunk = &plan.trunk;
-        let (hidden, heads) = (trunk.hidden, trunk.heads);
+        let hidden = trunk.hidden;
+        let heads = Heads::new(hidden, trunk.heads)?;
         let mut image = Image::new(element);
         let words = image.elements(trunk.words)?;
         let places = match trunk.places.is_empty() {
@@ -122,11 +125,10 @@ impl Network {
             false => Some(image.elements(trunk.places)?),
         };
         let norm = image.norm(trunk.norm);
-        let dim = hidden / heads.max(1);
         let layers = trunk
             .layers
             .iter()
-            .map(|layer| Layer::new(layer, element, dim, kernels, &mut image))
+            .map(|layer| Layer::new(layer, element, heads, kernels, &mut image))
             .collect::<Result<_, _>>()?;
         let outputs = plan
             .heads
@@ -169,6 +171,7 @@ impl Network {
         let labels = self.outputs.iter().map(|c| c.out.outputs).max();
         Sizes {
             hidden: self.hidden,
+            attention: self.heads.width(),
             up: most(|l| l.up.outputs),
             gated: most(|l| if l.gated { l.down.inputs } else { 0 }),
             logits: labels.unwrap_or(0),
@@ -248,7 +251,7 @@ impl Pass<'_> {
             )?;
             let mut input = at.stream;
             for layer in &network.layers {
-                self.product(&layer.qkv, Some(layer.qkv_bias), input, at.qkv)?;
+                self.product(&layer.qkv, Some(layer.qkv.bias), input, at.qkv)?;
                 self.attend(&layer.attention, inputs.tiles)?;
                 // The context is used up by the product, and then the place of qkv is free.
                 self.product(&layer.attention_out, None, at.context, at.qkv)?;
@@ -302,8 +305,8 @@ impl Pass<'_> {
     unsafe fn attend(&self, attention: &Attention, tiles: Address) -> Result<(), CudaError> {
         let (network, at) = (self.network, self.workspace.regions());
         let weights = &network.weights;
-        let heads = network.heads as i32;
-        let grid = (self.bucket.tiles() as u32, network.heads as u32);
+        let heads = network.heads.count as i32;
+        let grid = (self.bucket.tiles() as u32, network.heads.count as u32);
         // SAFETY: see the impl.
         unsafe {
             match attention.positions {
@@ -485,7 +488,7 @@ impl Layer {
     fn new(
         layer: &LayerPlan<'_>,
         element: Element,
-        dim: usize,
+        heads: Heads,
         kernels: &Kernels,
         image: &mut Image,
     ) -> Result<Self, CudaError> {
@@ -497,11 +500,23 @@ impl Layer {
         }
         let mut up = vec![layer.up];
         up.extend(layer.gate);
+        let hidden = layer.qkv.inputs();
+        let qkv = Matrix {
+            weight: image.elements(&heads.fill_rows(&layer.qkv.weight(), hidden))?,
+            bias: image.elements(&heads.fill_columns(layer.qkv.bias(), 3))?,
+            inputs: hidden,
+            outputs: 3 * heads.width(),
+        };
+        let attention_out = Matrix {
+            weight: image.elements(&heads.fill_columns(&layer.attention_out.weight(), 1))?,
+            bias: image.floats(layer.attention_out.bias().iter().copied()),
+            inputs: heads.width(),
+            outputs: hidden,
+        };
         Ok(Self {
-            qkv: image.linear(&[layer.qkv], 1)?,
-            qkv_bias: image.elements(layer.qkv.bias())?,
-            attention: Attention::new(&layer.attention, element, dim, kernels, image)?,
-            attention_out: image.linear(&[layer.attention_out], 1)?,
+            qkv,
+            attention: Attention::new(&layer.attention, element, heads, kernels, image)?,
+            attention_out,
             attention_norm: image.norm(layer.attention_norm),
             up: image.linear(&up, 1)?,
             gated: layer.gate.is_some(),
@@ -516,20 +531,20 @@ impl Attention {
     fn new(
         plan: &AttentionPlan<'_>,
         element: Element,
-        dim: usize,
+        heads: Heads,
         kernels: &Kernels,
         image: &mut Image,
     ) -> Result<Self, CudaError> {
         let (kernel, positions) = match &plan.positions {
             Positions::None => (
-                kernels.attention(element, dim, false)?,
+                kernels.attention(element, heads.filled, false)?,
                 AttentionPositions::Plain { rotation: None },
             ),
             Positions::Rotary { cosines, sines } => {
-                let pairs = cosines.iter().zip(*sines).flat_map(|(c, s)| [*c, *s]);
+                let pairs = heads.rotation(cosines, sines);
                 let rotation = Some(image.floats_once(cosines, pairs));
                 (
-                    kernels.attention(element, dim, true)?,
+                    kernels.attention(element, heads.filled, true)?,
                     AttentionPositions::Plain { rotation },
                 )
             }
@@ -543,12 +558,12 @@ impl Attention {
                     return Err(CudaError::Unsupported(problem));
                 }
                 let mut table = |rows: &Option<Vec<f32>>| {
-                    let rows = rows.as_ref().map(|rows| image.elements(rows));
-                    rows.transpose()
+                    let rows = rows.as_ref().map(|rows| heads.fill_columns(rows, 1));
+                    rows.map(|rows| image.elements(&rows)).transpose()
                 };
                 let (keys, queries) = (table(keys)?, table(queries)?);
                 (
-                    kernels.disentangled(element, dim)?,
+                    kernels.disentangled(element, heads.filled)?,
                     AttentionPositions::Disentangled {
                         keys,
                         queries,
@@ -577,12 +592,16 @@ impl Classifier {
     ) -> Result<Self, CudaError> {
         let dense = match &head.dense {
             None => None,
-            Some((linear, activation)) => Some((image.linear(&[linear], 1)?, *activation, None)),
+            Some(dense) => Some((
+                image.linear(&[&dense.linear], 1)?,
+                dense.activation,
+                dense.norm.as_ref().map(|norm| image.norm(norm)),
+            )),
         };
         Ok(Self {
-            every_token: head.every_token,
+            every_token: head.every_token(),
             labels: head.labels(),
-            mean: false,
+            mean: head.pooling == Pooling::Mean,
             dense,
             out: image.linear(&[&head.out], LABELS_MULTIPLE)?,
             softmax: activation == package::Activation::Softmax,

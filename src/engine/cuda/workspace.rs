@@ -15,6 +15,8 @@ use super::kernels::Address;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Sizes {
     pub(super) hidden: usize,
+    /// Values of all attention heads; at least `hidden`.
+    pub(super) attention: usize,
     /// What the feed-forward layer's first product makes.
     pub(super) up: usize,
     /// The same after the gate; 0 where there is none.
@@ -32,6 +34,7 @@ impl Sizes {
     pub(super) fn union(self, other: Self) -> Self {
         Self {
             hidden: self.hidden.max(other.hidden),
+            attention: self.attention.max(other.attention),
             up: self.up.max(other.up),
             gated: self.gated.max(other.gated),
             logits: self.logits.max(other.logits),
@@ -53,9 +56,9 @@ pub(super) struct Regions {
     pub(super) stream: Address,
     /// `[tokens, hidden]`: what is normalised, in networks whose stream is not.
     pub(super) normalised: Address,
-    /// `[tokens, 3 * hidden]`; then the products that are added to the stream.
+    /// `[tokens, 3 * attention]`; then the products that are added to the stream.
     pub(super) qkv: Address,
-    /// `[tokens, hidden]`.
+    /// `[tokens, attention]`.
     pub(super) context: Address,
     /// `[tokens, up]`.
     pub(super) up: Address,
@@ -103,8 +106,8 @@ impl Workspace {
         let lengths = [
             element(tokens, sizes.hidden),
             element(tokens, sizes.hidden),
-            element(tokens, 3 * sizes.hidden),
-            element(tokens, sizes.hidden),
+            element(tokens, 3 * sizes.attention),
+            element(tokens, sizes.attention),
             element(tokens, sizes.up),
             element(tokens, sizes.gated),
             element(sequences, sizes.hidden),

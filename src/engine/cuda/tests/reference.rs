@@ -1,7 +1,7 @@
 //! What the kernels and networks compute, in plain f32: no tile, no thread, no order but the obvious.
 
 use crate::encoder::ops::{LayerNorm, Linear};
-use crate::encoder::{Numbering, PackedBatch, Plan, Positions, Residual};
+use crate::encoder::{Head, Numbering, PackedBatch, Plan, Pooling, Positions, Residual};
 
 /// The terms of disentangled attention.
 pub(super) struct Relative {
@@ -221,4 +221,35 @@ pub(super) fn trunk(plan: &Plan<'_>, batch: &PackedBatch) -> Vec<f32> {
 fn places_follow_padding() {
     let rows: Vec<u32> = Numbering::AfterPadding(1).rows(&[5, 1, 7, 7]).collect();
     assert_eq!(rows, [2, 1, 3, 4]);
+}
+
+/// Logits of a head on hidden vectors, as [`Model::logits`] gives them.
+///
+/// [`Model::logits`]: crate::encoder::Model::logits
+pub(super) fn head(head: &Head, batch: &PackedBatch, hidden: &[f32]) -> Vec<f32> {
+    let width = head.out.inputs();
+    let mut x: Vec<f32> = match head.pooling {
+        Pooling::EveryToken => hidden.to_vec(),
+        Pooling::First => batch
+            .rows()
+            .flat_map(|rows| hidden[rows.start * width..][..width].to_vec())
+            .collect(),
+        Pooling::Mean => batch
+            .rows()
+            .flat_map(|rows| {
+                let n = rows.len() as f32;
+                let column =
+                    move |c: usize| rows.clone().map(|r| hidden[r * width + c]).sum::<f32>() / n;
+                (0..width).map(column).collect::<Vec<_>>()
+            })
+            .collect(),
+    };
+    if let Some(dense) = &head.dense {
+        x = apply(&dense.linear, &x);
+        dense.activation.apply(&mut x, &vec![0.0; width]);
+        if let Some(norm) = &dense.norm {
+            x = normalised(norm, &x);
+        }
+    }
+    apply(&head.out, &x)
 }

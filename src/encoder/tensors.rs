@@ -1,0 +1,91 @@
+//! Layers read from a package's tensors.
+
+use super::ops::{LayerNorm, Linear};
+use crate::package::{PackageError, Weights};
+
+/// A package's tensors under one prefix. Some publishers leave the prefix out.
+#[derive(Clone, Copy)]
+pub(super) struct Tensors<'a> {
+    weights: &'a Weights,
+    prefix: &'static str,
+}
+
+impl<'a> Tensors<'a> {
+    /// Tensors called `prefix` and more, if `tensor` is there under that name; else without prefix.
+    pub(super) fn new(weights: &'a Weights, prefix: &'static str, tensor: &str) -> Self {
+        let prefix = if weights.has(&format!("{prefix}{tensor}")) {
+            prefix
+        } else {
+            ""
+        };
+        Self { weights, prefix }
+    }
+
+    /// Tensors by their full names, as heads have them.
+    pub(super) fn unprefixed(weights: &'a Weights) -> Self {
+        Self {
+            weights,
+            prefix: "",
+        }
+    }
+
+    /// Values of shape `shape`, row-major.
+    pub(super) fn load(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, PackageError> {
+        self.weights.load(&format!("{}{name}", self.prefix), shape)
+    }
+
+    /// `at.weight` (`[outputs, inputs]`) and, where there is one, `at.bias`.
+    pub(super) fn linear(
+        &self,
+        at: &str,
+        inputs: usize,
+        outputs: usize,
+        bias: bool,
+    ) -> Result<Linear, PackageError> {
+        self.joined(&[at.to_owned()], inputs, outputs, bias)
+    }
+
+    /// Layers over the same input side by side, each of `outputs`: query, key and value as one.
+    pub(super) fn joined(
+        &self,
+        parts: &[String],
+        inputs: usize,
+        outputs: usize,
+        bias: bool,
+    ) -> Result<Linear, PackageError> {
+        let (mut weight, mut biases) = (Vec::new(), Vec::new());
+        for at in parts {
+            weight.extend(self.load(&format!("{at}.weight"), &[outputs, inputs])?);
+            if bias {
+                biases.extend(self.load(&format!("{at}.bias"), &[outputs])?);
+            }
+        }
+        Ok(Linear::new(&weight, biases, inputs, outputs * parts.len()))
+    }
+
+    /// Layer normalisation `at.weight` and, where there is one, `at.bias`. Files converted from
+    /// TensorFlow call them gamma and beta.
+    pub(super) fn norm(
+        &self,
+        at: &str,
+        width: usize,
+        eps: f32,
+        bias: bool,
+    ) -> Result<LayerNorm, PackageError> {
+        let old = self.weights.has(&format!("{}{at}.gamma", self.prefix));
+        let (scale, shift) = if old {
+            ("gamma", "beta")
+        } else {
+            ("weight", "bias")
+        };
+        Ok(LayerNorm {
+            weight: self.load(&format!("{at}.{scale}"), &[width])?,
+            bias: if bias {
+                self.load(&format!("{at}.{shift}"), &[width])?
+            } else {
+                vec![0.0; width]
+            },
+            eps,
+        })
+    }
+}

@@ -1,0 +1,336 @@
+//! Packages named `hf://owner/name[@revision]`: fetched from a model hub into the cache that other
+//! tools share, pinned to a commit, and checked against the digests the hub lists.
+
+use std::path::{Path, PathBuf};
+
+use hf_hub::api::sync::{ApiBuilder, ApiRepo};
+use hf_hub::{Cache, Repo, RepoType};
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+
+use super::weights::{INDEX, SINGLE, shards};
+use super::{PackageError, hex};
+
+const SCHEME: &str = "hf://";
+/// Attempts for a connection that breaks; each goes on where the last one stopped.
+const RETRIES: usize = 5;
+
+/// Where models come from and are kept.
+#[derive(Debug, Clone)]
+pub struct HubOptions {
+    /// Base URL of the hub.
+    pub endpoint: String,
+    /// Directory of the cache, in the hub's own layout.
+    pub cache: PathBuf,
+    /// For gated and private models.
+    pub token: Option<String>,
+    /// Use what is cached and never the network.
+    pub offline: bool,
+}
+
+impl HubOptions {
+    /// From the variables that the hub's other tools read: `HF_ENDPOINT`, `HF_HUB_CACHE`, `HF_HOME`,
+    /// `HF_TOKEN`, `HF_HUB_OFFLINE`.
+    #[must_use]
+    pub fn from_env() -> Self {
+        let variable = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
+        let home = variable("HF_HOME").map(PathBuf::from).unwrap_or_else(|| {
+            let user = variable("HOME").map_or_else(std::env::temp_dir, PathBuf::from);
+            user.join(".cache/huggingface")
+        });
+        let cache = variable("HF_HUB_CACHE").map_or_else(|| home.join("hub"), PathBuf::from);
+        let token = variable("HF_TOKEN").or_else(|| {
+            let written = std::fs::read_to_string(home.join("token")).ok()?;
+            Some(written.trim().to_owned()).filter(|t| !t.is_empty())
+        });
+        Self {
+            endpoint: variable("HF_ENDPOINT").map_or_else(
+                || "https://huggingface.co".to_owned(),
+                |url| url.trim_end_matches('/').to_owned(),
+            ),
+            cache,
+            token,
+            offline: variable("HF_HUB_OFFLINE")
+                .is_some_and(|v| !["0", "false", "no", "off"].contains(&v.to_lowercase().as_str())),
+        }
+    }
+}
+
+/// A model on the hub.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct HubModel {
+    /// `owner/name`.
+    pub(super) repository: String,
+    /// A branch, a tag or a commit.
+    revision: String,
+}
+
+/// A model in the cache.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    /// The commit's directory.
+    pub(super) dir: PathBuf,
+    /// The commit.
+    pub(super) commit: String,
+}
+
+impl HubModel {
+    /// Reads `hf://owner/name[@revision]`; `None` where `path` is no such name.
+    pub(super) fn parse(path: &Path) -> Option<Result<Self, PackageError>> {
+        let name = path.to_str()?.strip_prefix(SCHEME)?;
+        let (repository, revision) = name.split_once('@').unwrap_or((name, "main"));
+        let plain = |part: &str| {
+            !part.is_empty()
+                && part.len() <= 96
+                && !part.starts_with('.')
+                && !part.contains("..")
+                && part
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+        };
+        let fits = repository.split('/').count() == 2
+            && repository.split('/').all(plain)
+            && revision.split('/').all(plain);
+        Some(if fits {
+            Ok(Self {
+                repository: repository.to_owned(),
+                revision: revision.to_owned(),
+            })
+        } else {
+            let problem = "is no model of a hub; hf://owner/name or hf://owner/name@revision is";
+            Err(PackageError::hub(name, problem))
+        })
+    }
+
+    /// The model's files that a package has, in the cache and checked.
+    pub(super) fn fetch(&self, options: &HubOptions) -> Result<Fetched, PackageError> {
+        let fetched = if let Some(cached) = self.complete_in_cache(options) {
+            cached
+        } else if options.offline {
+            let problem = format!(
+                "is not complete in {}, and the network is off (HF_HUB_OFFLINE)",
+                options.cache.display()
+            );
+            return Err(self.error(problem));
+        } else {
+            self.download(options)?
+        };
+        for name in self.files(&fetched.dir)? {
+            self.verify(&fetched.dir.join(&name), &name)?;
+        }
+        Ok(fetched)
+    }
+
+    /// The cached commit, where asking the hub could not change it: a full commit, or no network.
+    fn complete_in_cache(&self, options: &HubOptions) -> Option<Fetched> {
+        let cache = Cache::new(options.cache.clone()).repo(self.at(&self.revision));
+        let commit = if is_commit(&self.revision) {
+            self.revision.clone()
+        } else if options.offline {
+            let folder = self.at(&self.revision).folder_name();
+            let reference = options.cache.join(folder).join("refs").join(&self.revision);
+            let commit = std::fs::read_to_string(reference).ok()?;
+            Some(commit.trim().to_owned()).filter(|c| is_commit(c))?
+        } else {
+            return None;
+        };
+        let dir = cache.pointer_path(&commit);
+        self.files(&dir).ok()?;
+        Some(Fetched { dir, commit })
+    }
+
+    fn download(&self, options: &HubOptions) -> Result<Fetched, PackageError> {
+        let (model, options) = (self.clone(), options.clone());
+        // The client may panic on answers that make no sense; that must stay an error about this model.
+        let worker = std::thread::Builder::new()
+            .name("download".into())
+            .spawn(move || model.download_here(&options))
+            .map_err(|e| self.error(e))?;
+        let broken = |_| Err(self.error("the hub's answers make no sense"));
+        worker.join().unwrap_or_else(broken)
+    }
+
+    fn download_here(&self, options: &HubOptions) -> Result<Fetched, PackageError> {
+        let cache = Cache::new(options.cache.clone());
+        let api = ApiBuilder::from_cache(cache.clone())
+            .with_endpoint(options.endpoint.clone())
+            .with_token(options.token.clone())
+            .with_retries(RETRIES)
+            .with_user_agent("portcullis", env!("CARGO_PKG_VERSION"))
+            .build()
+            .map_err(|e| self.error(e))?;
+        let listed = api.repo(self.at(&self.revision)).info().map_err(|e| {
+            self.error(format!(
+                "{e} (from {}; is the name right, and has HF_TOKEN access?)",
+                options.endpoint
+            ))
+        })?;
+        let commit = listed.sha;
+        if !is_commit(&commit) {
+            return Err(self.error(format!("the hub names {commit:?} as its commit")));
+        }
+        let pinned = api.repo(self.at(&commit));
+        let has = |name: &str| listed.siblings.iter().any(|s| s.rfilename == name);
+        for name in ["config.json", "tokenizer.json"] {
+            if !has(name) {
+                return Err(self.error(format!("has no {name}")));
+            }
+            self.get(&pinned, name)?;
+        }
+        if has("guard.toml") {
+            self.get(&pinned, "guard.toml")?;
+        }
+        if has(SINGLE) {
+            self.get(&pinned, SINGLE)?;
+        } else if has(INDEX) {
+            let index = self.get(&pinned, INDEX)?;
+            for shard in self.shards_of(&index)? {
+                if !has(&shard) {
+                    return Err(self.error(format!("{INDEX} names {shard}, which is not there")));
+                }
+                self.get(&pinned, &shard)?;
+            }
+        } else {
+            let problem = format!("has no {SINGLE} and no {INDEX}; only safetensors are opened");
+            return Err(self.error(problem));
+        }
+        let cached = cache.repo(self.at(&self.revision));
+        // So that other tools, and this one without a network, find the revision.
+        cached.create_ref(&commit).map_err(|e| self.error(e))?;
+        tracing::info!(
+            model = self.repository,
+            revision = self.revision,
+            commit,
+            "fetched"
+        );
+        Ok(Fetched {
+            dir: cached.pointer_path(&commit),
+            commit,
+        })
+    }
+
+    fn get(&self, repository: &ApiRepo, name: &str) -> Result<PathBuf, PackageError> {
+        let path = repository
+            .get(name)
+            .map_err(|e| self.error(format!("{name}: {e}")))?;
+        self.verify(&path, name)?;
+        Ok(path)
+    }
+
+    /// The names of the package's files in `dir`, all of which are there.
+    fn files(&self, dir: &Path) -> Result<Vec<String>, PackageError> {
+        let mut names = vec!["config.json".to_owned(), "tokenizer.json".to_owned()];
+        if dir.join("guard.toml").exists() {
+            names.push("guard.toml".into());
+        }
+        if dir.join(SINGLE).exists() {
+            names.push(SINGLE.into());
+        } else {
+            names.push(INDEX.into());
+            names.extend(self.shards_of(&dir.join(INDEX))?);
+        }
+        match names.iter().find(|name| !dir.join(name).is_file()) {
+            None => Ok(names),
+            Some(name) => Err(self.error(format!("{name} is not in the cache"))),
+        }
+    }
+
+    fn shards_of(&self, index: &Path) -> Result<Vec<String>, PackageError> {
+        let bytes = std::fs::read(index).map_err(|e| self.error(format!("{INDEX}: {e}")))?;
+        let (shards, _) =
+            shards(&bytes).map_err(|problem| self.error(format!("{INDEX}: {problem}")))?;
+        Ok(shards)
+    }
+
+    /// Compares a cached file with the digest in the name of its blob: SHA-256 of large files, git's
+    /// SHA-1 of small ones. A file that differs is removed.
+    fn verify(&self, path: &Path, name: &str) -> Result<(), PackageError> {
+        let read = |e: std::io::Error| self.error(format!("{name}: {e}"));
+        let blob = path.canonicalize().map_err(read)?;
+        let listed = blob
+            .file_name()
+            .map(|n| n.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        let is_hex = listed.bytes().all(|b| b.is_ascii_hexdigit());
+        let actual = match listed.len() {
+            64 if is_hex => {
+                let mut digest = Sha256::new();
+                read_into(&blob, |bytes| digest.update(bytes)).map_err(read)?;
+                hex(&digest.finalize())
+            }
+            40 if is_hex => {
+                let mut digest = Sha1::new();
+                let length = blob.metadata().map_err(read)?.len();
+                digest.update(format!("blob {length}\0"));
+                read_into(&blob, |bytes| digest.update(bytes)).map_err(read)?;
+                hex(&digest.finalize())
+            }
+            _ => return Ok(()), // the hub gave no digest
+        };
+        if actual == listed {
+            return Ok(());
+        }
+        for wrong in [path, blob.as_path()] {
+            std::fs::remove_file(wrong).ok();
+        }
+        Err(self.error(format!(
+            "{name}: the hub lists the digest {listed}, the file has {actual}; it was removed"
+        )))
+    }
+
+    fn at(&self, revision: &str) -> Repo {
+        let name = self.repository.clone();
+        Repo::with_revision(name, RepoType::Model, revision.to_owned())
+    }
+
+    fn error(&self, problem: impl std::fmt::Display) -> PackageError {
+        PackageError::hub(&format!("{}@{}", self.repository, self.revision), problem)
+    }
+}
+
+fn is_commit(revision: &str) -> bool {
+    revision.len() == 40 && revision.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+fn read_into(path: &Path, mut update: impl FnMut(&[u8])) -> std::io::Result<()> {
+    use std::io::Read;
+    let mut file = std::fs::File::open(path)?;
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(()),
+            n => update(&buffer[..n]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_and_bad_ones_refused() {
+        let parse = |name: &str| HubModel::parse(Path::new(name));
+        let model = parse("hf://meta-llama/Llama-Prompt-Guard-2-86M@refs/pr/1")
+            .unwrap()
+            .unwrap();
+        assert_eq!(model.repository, "meta-llama/Llama-Prompt-Guard-2-86M");
+        assert_eq!(model.revision, "refs/pr/1");
+        assert_eq!(parse("hf://a/b").unwrap().unwrap().revision, "main");
+        assert!(parse("models/a").is_none());
+        for bad in [
+            "hf://",
+            "hf://a",
+            "hf://a/b/c",
+            "hf://a/..",
+            "hf://../b",
+            "hf://a/b@",
+            "hf://a/b@../c",
+            "hf://a/b@x//y",
+            "hf://a/b c",
+            "hf://a/b?x=1",
+        ] {
+            assert!(parse(bad).unwrap().is_err(), "{bad}");
+        }
+    }
+}
