@@ -1,7 +1,8 @@
 // What a head needs around its matrix products, so that only scores leave the device.
 //
 //   pool:    out[s] = the first row of sequence s, or the mean of its rows   [sequences, width]
-//   scores:  out[r] = softmax(logits[r] + bias), or the sigmoid of each      [rows, labels], f32
+//   scores:  out[r] = softmax(logits[r] + bias), or the sigmoid of each, or each cut to 0 .. 1
+//                                                                            [rows, labels], f32
 //
 // A row with a logit that is not finite becomes all NaN: then no score of it means anything.
 // Sequences of length 0, after the last one of the batch, pool to zeros.
@@ -48,6 +49,9 @@ template <typename T> __device__ __forceinline__ void pool(const PoolArgs& args)
 extern "C" __global__ void __launch_bounds__(POOL_THREADS) pool_f16(const PoolArgs args) { pool<f16>(args); }
 extern "C" __global__ void __launch_bounds__(POOL_THREADS) pool_bf16(const PoolArgs args) { pool<bf16>(args); }
 
+// The same order as the host's.
+enum class Scoring : int { Sigmoid, Softmax, Identity };
+
 struct ScoresArgs {
     const float* logits;    // [rows, stride]
     const float* bias;      // [labels]
@@ -55,7 +59,7 @@ struct ScoresArgs {
     int rows;
     int labels;
     int stride;             // at least labels
-    int softmax;            // 0: sigmoid
+    int scoring;
 };
 
 extern "C" __global__ void __launch_bounds__(32 * SCORES_WARPS) scores(const ScoresArgs args) {
@@ -74,13 +78,19 @@ extern "C" __global__ void __launch_bounds__(32 * SCORES_WARPS) scores(const Sco
     }
     top = warp_max(top);
     broken = warp_max(broken);
+    const Scoring scoring = static_cast<Scoring>(args.scoring);
     float total = 0;
-    if (args.softmax)
+    if (scoring == Scoring::Softmax)
         for (int i = lane; i < args.labels; i += 32) total += expf(logits[i] + args.bias[i] - top);
     total = warp_sum(total);
     for (int i = lane; i < args.labels; i += 32) {
         const float logit = logits[i] + args.bias[i];
-        const float score = args.softmax ? expf(logit - top) / total : 1.0f / (1.0f + expf(-logit));
+        float score = logit;
+        switch (scoring) {
+            case Scoring::Sigmoid: score = 1.0f / (1.0f + expf(-logit)); break;
+            case Scoring::Softmax: score = expf(logit - top) / total; break;
+            case Scoring::Identity: score = fminf(fmaxf(logit, 0.0f), 1.0f); break;
+        }
         out[i] = broken != 0 ? NAN : score;
     }
 }

@@ -21,6 +21,7 @@ mod foreign_client;
 mod hub;
 mod latency;
 mod licences;
+mod lost_device;
 mod measures;
 mod observability;
 mod overload;

@@ -1,6 +1,8 @@
 //! DeBERTa v2 and v3 (He et al., arXiv:2006.03654, arXiv:2111.09543) and mDeBERTa: BERT's layers with
 //! disentangled attention over bucketed relative positions.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -399,9 +401,17 @@ impl Encoder for Deberta {
     }
 
     fn plan(&self) -> Option<Plan<'_>> {
-        if self.projection.is_some() {
-            return None;
-        }
+        // The projection of a sum is the sum of projections, so the tables can be projected at once.
+        let projected = |table: &'_ [f32]| match &self.projection {
+            None => None,
+            Some(projection) => {
+                let mut rows = Vec::new();
+                projection.forward(table, &mut rows, Activation::None);
+                Some(rows)
+            }
+        };
+        let words = projected(&self.words).map_or((&self.words).into(), Cow::from);
+        let places = projected(&self.places).map_or((&self.places).into(), Cow::from);
         let slots: Vec<u16> = self
             .slots
             .by_distance()
@@ -424,12 +434,12 @@ impl Encoder for Deberta {
             hidden: self.hidden,
             heads: self.attention.heads,
             max_length: self.positions,
-            words: &self.words,
-            places: &self.places,
-            numbering: match self.places.len() == self.hidden {
+            numbering: match places.len() == self.hidden {
                 true => Numbering::Same,
                 false => Numbering::FromZero,
             },
+            words,
+            places,
             norm: &self.norm,
             residual: Residual::Normalised,
             layers: self

@@ -1,6 +1,8 @@
 //! ModernBERT (Warner et al., arXiv:2412.13663) and mmBERT: rotary positions, attention that is local
 //! in most layers, gated feed-forward, normalised before each part.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -397,8 +399,8 @@ impl Encoder for ModernBert {
             hidden: self.hidden,
             heads: self.global.shape.heads,
             max_length: self.positions,
-            words: &self.words,
-            places: &[],
+            words: (&self.words).into(),
+            places: Cow::default(),
             numbering: Numbering::Same,
             norm: &self.embedding_norm,
             residual: Residual::Sum,

@@ -13,6 +13,8 @@
 //! sum. Each layer's `norm` gives the next layer's input, and the last one's the network's output; the
 //! first layer's input is the embedding.
 
+use std::borrow::Cow;
+
 use super::head::Head;
 use super::ops::{Activation, LayerNorm, Linear};
 use crate::package;
@@ -36,9 +38,9 @@ pub struct Plan<'m> {
     /// Longest sequence.
     pub max_length: usize,
     /// `[vocabulary, hidden]`.
-    pub words: &'m [f32],
+    pub words: Cow<'m, [f32]>,
     /// Added to the words, `[rows, hidden]`; empty where nothing is.
-    pub places: &'m [f32],
+    pub places: Cow<'m, [f32]>,
     /// Which row of `places` a token gets.
     pub numbering: Numbering,
     /// Normalises the embedding.

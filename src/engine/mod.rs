@@ -3,14 +3,18 @@
 mod cpu;
 #[cfg(feature = "cuda")]
 mod cuda;
+mod failover;
 mod simulated;
+mod start;
 
 use std::sync::Arc;
 
 pub use cpu::CpuEngine;
 #[cfg(feature = "cuda")]
 pub use cuda::{CudaEngine, CudaSettings};
+pub use failover::Failover;
 pub use simulated::{SimulatedCost, SimulatedEngine};
+pub use start::{DeviceChoice, DeviceLoss, EngineSettings, start};
 
 use crate::encoder::{HeadOutput, Model, PackedBatch};
 
@@ -99,6 +103,9 @@ pub enum EngineError {
     /// The device failed in a way that no later call survives.
     #[error("the device is lost: {0}")]
     DeviceLost(String),
+    /// The device was lost; the batch is too, and the CPU runs what comes.
+    #[error("the device was lost and the CPU has taken over: {0}")]
+    TakenOver(String),
     /// The engine panicked; the batch is lost, the engine goes on.
     #[error("the engine panicked")]
     Panic,

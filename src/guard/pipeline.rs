@@ -440,7 +440,7 @@ impl Guard {
             reason: None,
             package: package.name.clone(),
             version: package.version.clone(),
-            device: self.catalog.device.clone(),
+            device: self.scheduler.device(),
             windows: 0,
             coverage: 0.0,
             scores: Vec::new(),

@@ -19,6 +19,8 @@ use crate::engine::{Engine, EngineError, HeadSet, ModelId, SequenceScores};
 
 /// Of the memory that is free at start, what the engine takes where no budget is set.
 const SHARE_OF_FREE: f64 = 0.9;
+/// Batches shrink to no fewer tokens than this: the usual window.
+const LEAST_TOKENS: usize = 512;
 /// Parts of a batch in flight: one that runs and one that is being written.
 const IN_FLIGHT: usize = 2;
 
@@ -124,9 +126,10 @@ impl CudaEngine {
     }
 
     /// Makes the workspace large enough for `sizes` within `left` bytes. Where memory is short, the
-    /// largest batch shrinks, down to one of the longest sequence. Other models' graphs are made anew
+    /// largest batch shrinks. Other models' graphs are made anew
     /// when the workspace moves.
     fn make_room(&mut self, sizes: Sizes, longest: usize, left: usize) -> Result<(), CudaError> {
+        let least = longest.min(LEAST_TOKENS);
         let mut wanted = sizes;
         if let Some(workspace) = &self.workspace {
             wanted = workspace.sizes.union(sizes);
@@ -160,7 +163,7 @@ impl CudaEngine {
                     self.workspace = Some(workspace);
                     break;
                 }
-                Err(error) if error.is_out_of_memory() && largest.tokens / 2 >= longest => {
+                Err(error) if error.is_out_of_memory() && largest.tokens / 2 >= least => {
                     self.buckets = Bucket::all(largest.tokens / 2);
                     tracing::warn!(
                         %error,

@@ -11,6 +11,7 @@ use cudarc::nvrtc::Ptx;
 use super::element::Element;
 use super::error::CudaError;
 use crate::encoder::ops::Activation;
+use crate::package;
 
 /// An address in device memory; 0 where a kernel takes none.
 pub(super) type Address = u64;
@@ -186,6 +187,15 @@ pub(super) fn function_number(activation: Activation) -> i32 {
     }
 }
 
+/// The number `heads.cu` knows the way from logits to scores by.
+pub(super) fn scoring_number(activation: package::Activation) -> i32 {
+    match activation {
+        package::Activation::Sigmoid => 0,
+        package::Activation::Softmax => 1,
+        package::Activation::Identity => 2,
+    }
+}
+
 /// Arguments of `embedding.cu`.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
@@ -279,7 +289,7 @@ pub(super) struct ScoresArgs {
     pub(super) rows: i32,
     pub(super) labels: i32,
     pub(super) stride: i32,
-    pub(super) softmax: i32,
+    pub(super) scoring: i32,
 }
 
 macro_rules! passed_by_value {

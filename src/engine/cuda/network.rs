@@ -13,6 +13,7 @@ use super::image::{Image, Matrix, Norm, Offset, Uploaded};
 use super::kernels::{
     ActivationArgs, Address, AttentionArgs, DisentangledArgs, EmbeddingArgs, Kernel, Kernels,
     PoolArgs, ResidualNormArgs, ScoresArgs, element_blocks, function_number, row_blocks,
+    scoring_number,
 };
 use super::matmul::{Matmul, Product};
 use super::workspace::{Sizes, Workspace};
@@ -92,7 +93,7 @@ pub(super) struct Classifier {
     mean: bool,
     dense: Option<(Matrix, Activation, Option<Norm>)>,
     out: Matrix,
-    softmax: bool,
+    scoring: package::Activation,
 }
 
 impl Classifier {
@@ -119,10 +120,10 @@ impl Network {
         let hidden = trunk.hidden;
         let heads = Heads::new(hidden, trunk.heads)?;
         let mut image = Image::new(element);
-        let words = image.elements(trunk.words)?;
+        let words = image.elements(&trunk.words)?;
         let places = match trunk.places.is_empty() {
             true => None,
-            false => Some(image.elements(trunk.places)?),
+            false => Some(image.elements(&trunk.places)?),
         };
         let norm = image.norm(trunk.norm);
         let layers = trunk
@@ -474,7 +475,7 @@ impl Pass<'_> {
                         rows: rows as i32,
                         labels: head.labels as i32,
                         stride: head.out.outputs as i32,
-                        softmax: i32::from(head.softmax),
+                        scoring: scoring_number(head.scoring),
                     },
                 )?;
             }
@@ -604,7 +605,7 @@ impl Classifier {
             mean: head.pooling == Pooling::Mean,
             dense,
             out: image.linear(&[&head.out], LABELS_MULTIPLE)?,
-            softmax: activation == package::Activation::Softmax,
+            scoring: activation,
         })
     }
 }

@@ -13,6 +13,7 @@ use crate::engine::cuda::device::Device;
 use crate::engine::cuda::element::Element;
 use crate::engine::cuda::kernels::*;
 use crate::engine::cuda::matmul::Product;
+use crate::package::Activation as Scoring;
 use cudarc::driver::{CudaSlice, DevicePtr, DeviceRepr};
 
 const ELEMENTS: [Element; 2] = [Element::F16, Element::Bf16];
@@ -523,7 +524,13 @@ fn scores_agree_and_a_broken_logit_breaks_its_row_alone() {
     let _gpu = gpu();
     let device = device();
     let mut numbers = Numbers::new(8);
-    for (labels, softmax) in [(1, false), (2, true), (33, true), (70, false)] {
+    for (labels, activation) in [
+        (1, Scoring::Sigmoid),
+        (2, Scoring::Softmax),
+        (33, Scoring::Softmax),
+        (70, Scoring::Sigmoid),
+        (3, Scoring::Identity),
+    ] {
         let (rows, stride) = (9usize, labels + 3);
         let mut logits = numbers.many(rows * stride, 8.0);
         logits[4 * stride] = f32::INFINITY;
@@ -538,14 +545,10 @@ fn scores_agree_and_a_broken_logit_breaks_its_row_alone() {
             rows: rows as i32,
             labels: labels as i32,
             stride: stride as i32,
-            softmax: i32::from(softmax),
+            scoring: scoring_number(activation),
         };
-        launch(
-            &device,
-            &device.kernels.scores().unwrap(),
-            row_blocks(rows),
-            &args,
-        );
+        let kernel = device.kernels.scores().unwrap();
+        launch(&device, &kernel, row_blocks(rows), &args);
         let got = device.stream.clone_dtoh(&out.0).unwrap();
         device.stream.synchronize().unwrap();
         for (row, got) in got.chunks_exact(labels).enumerate() {
@@ -553,22 +556,20 @@ fn scores_agree_and_a_broken_logit_breaks_its_row_alone() {
                 assert!(got.iter().all(|v| v.is_nan()));
                 continue;
             }
-            let row = &logits[row * stride..][..labels];
+            let row = logits[row * stride..][..labels].iter();
             let biased: Vec<f64> = row
-                .iter()
                 .zip(&bias)
                 .map(|(l, b)| f64::from(*l) + f64::from(*b))
                 .collect();
             let total: f64 = biased.iter().map(|l| l.exp()).sum();
             for (got, logit) in got.iter().zip(&biased) {
-                let expected = match softmax {
-                    true => logit.exp() / total,
-                    false => 1.0 / (1.0 + (-logit).exp()),
+                let expected = match activation {
+                    Scoring::Softmax => logit.exp() / total,
+                    Scoring::Sigmoid => 1.0 / (1.0 + (-logit).exp()),
+                    Scoring::Identity => logit.clamp(0.0, 1.0),
                 };
-                assert!(
-                    (f64::from(*got) - expected).abs() < 1e-5,
-                    "{got} {expected}"
-                );
+                let error = (f64::from(*got) - expected).abs();
+                assert!(error < 1e-5, "{got} {expected}");
             }
         }
     }
