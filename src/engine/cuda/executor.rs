@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use cudarc::driver::CudaGraph;
-use cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
+use cudarc::driver::sys::{CUevent_flags, CUgraphInstantiate_flags, CUstreamCaptureMode};
 
 use super::bucket::Bucket;
 use super::device::{Device, Unusable};
@@ -80,6 +80,39 @@ impl CudaEngine {
             models: Vec::new(),
             lost: None,
         })
+    }
+
+    /// Device time of each of `passes` passes over `batch`, in seconds, by device events: graph replays
+    /// alone, without copies. The batch must fit one graph.
+    pub fn pass_seconds(
+        &mut self,
+        model: ModelId,
+        batch: &PackedBatch,
+        passes: usize,
+    ) -> Result<Vec<f64>, EngineError> {
+        let all = (0..32).fold(HeadSet::EMPTY, |set, head| set.union(HeadSet::one(head)));
+        // The inputs of this run stay on the device.
+        self.run(model, batch, all)?;
+        let (tokens, sequences) = (batch.tokens(), batch.lengths().len());
+        let graph = self.models.get(model.0).and_then(|loaded| {
+            let mut sizes = self.buckets.iter().zip(&loaded.graphs);
+            sizes.find(|(bucket, _)| bucket.holds(tokens, sequences))
+        });
+        let Some((_, graph)) = graph else {
+            return Err(EngineError::Batch("more than one graph holds".into()));
+        };
+        let replay = || -> Result<f64, CudaError> {
+            let event = || {
+                let flags = CUevent_flags::CU_EVENT_DEFAULT;
+                self.device.stream.record_event(Some(flags))
+            };
+            let begin = event()?;
+            graph.0.launch()?;
+            let end = event()?;
+            Ok(f64::from(begin.elapsed_ms(&end)?) / 1e3)
+        };
+        let times: Result<Vec<f64>, CudaError> = (0..passes).map(|_| replay()).collect();
+        times.map_err(|e| self.note(e))
     }
 
     /// Makes the device fail as a broken kernel would: what is in flight is lost, and so is the
