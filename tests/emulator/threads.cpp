@@ -85,6 +85,18 @@ void start(unsigned i) {
     fibers[i] = {stack, State::Ready, 0};
 }
 
+// Runs each lane that can go on, once; whether there was one.
+bool run_ready(unsigned warp, bool backwards) {
+    bool ran = false;
+    for (unsigned i = 0; i < WARP; ++i) {
+        current = warp * WARP + (backwards ? WARP - 1 - i : i);
+        if (fibers[current].state != State::Ready) continue;
+        ran = true;
+        emulated_switch(&scheduler_stack, fibers[current].stack_pointer);
+    }
+    return ran;
+}
+
 }  // namespace
 
 dim3 thread_index() { return {current, 0, 0}; }
@@ -148,16 +160,15 @@ void run(const char* name, dim3 grid, unsigned threads, size_t shared, const std
             unsigned done = 0;
             while (done < threads) {
                 std::shuffle(order.begin(), order.end(), random_order);
-                const bool backwards = random_order() % 2;
                 bool moved = false;
                 for (unsigned warp : order)
-                    for (unsigned i = 0; i < WARP; ++i) {
-                        current = warp * WARP + (backwards ? WARP - 1 - i : i);
-                        if (fibers[current].state != State::Ready) continue;
+                    // A warp may run far ahead of the others.
+                    for (unsigned steps = 1u << random_order() % 9; steps > 0; --steps) {
+                        if (!run_ready(warp, random_order() % 2)) break;
                         moved = true;
-                        emulated_switch(&scheduler_stack, fibers[current].stack_pointer);
-                        done += fibers[current].state == State::Done;
                     }
+                done = 0;
+                for (const Fiber& fiber : fibers) done += fiber.state == State::Done;
                 if (!moved) fail("the block waits for threads that have ended or wait elsewhere");
             }
         }

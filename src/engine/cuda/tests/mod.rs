@@ -1,6 +1,7 @@
 //! The engine and its kernels against plain f32 arithmetic, on a GPU where there is one and on the
 //! emulated one of `tests/emulator` elsewhere.
 
+mod index;
 mod kernels;
 mod machine;
 mod models;
