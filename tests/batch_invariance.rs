@@ -33,6 +33,29 @@ proptest! {
     }
 }
 
+/// The architectures whose attention looks at positions in other ways.
+#[test]
+fn relative_and_rotary_positions_count_within_a_sequence() {
+    for folder in [
+        "deberta-v3-token",
+        "deberta-v2-unshared-token",
+        "modernbert-token",
+        "modernbert-mean",
+        "roberta-token",
+    ] {
+        let model = build(&golden(folder));
+        let sequences: Vec<Vec<u32>> = [1, 300, 2, 65, 17, 128, 511]
+            .iter()
+            .map(|&n| (0..n).map(|i| 4 + (i * 37 + n) % 120).collect())
+            .collect();
+        for (sequence, packed) in sequences.iter().zip(packed_logits(&model, &sequences)) {
+            let alone = packed_logits(&model, std::slice::from_ref(sequence)).remove(0);
+            let difference = distance(&alone, &packed);
+            assert!(difference <= 1e-5, "{folder}: {difference}");
+        }
+    }
+}
+
 /// A server that pads, and masks the padding wrongly, scores the short text differently here.
 #[test]
 fn seven_tokens_beside_four_hundred_score_as_alone() {

@@ -29,4 +29,5 @@ mod parity;
 mod several_packages;
 mod streams;
 mod text_limits;
+mod tokenizers;
 mod verdicts;

@@ -12,9 +12,13 @@ use crate::support::golden;
 
 /// A copy of a small good package.
 fn copy() -> tempfile::TempDir {
+    copy_of("bert-sequence")
+}
+
+fn copy_of(folder: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     for file in ["config.json", "tokenizer.json", "model.safetensors"] {
-        std::fs::copy(golden("bert-sequence").join(file), dir.path().join(file)).unwrap();
+        std::fs::copy(golden(folder).join(file), dir.path().join(file)).unwrap();
     }
     dir
 }
@@ -104,7 +108,10 @@ fn fields_that_change_the_result_and_are_not_supported_are_named() {
             |c| c["num_attention_heads"] = 0.into(),
             &["num_attention_heads"],
         ),
-        (|c| c["hidden_size"] = "x".into(), &["config.json", "bert"]),
+        (
+            |c| c["hidden_size"] = "x".into(),
+            &["config.json", "hidden_size"],
+        ),
         (
             |c| c["problem_type"] = "ranking".into(),
             &["problem_type", "ranking"],
@@ -293,4 +300,150 @@ fn a_package_whose_probe_scores_otherwise_does_not_serve() {
         .unwrap();
     load(actual).unwrap();
     assert!(load(actual - 0.01).is_err());
+}
+
+#[test]
+fn every_architecture_names_the_fields_it_does_not_support() {
+    use serde_json::json;
+    let cases = [
+        (
+            "deberta-v3-sequence",
+            "conv_kernel_size",
+            json!(3),
+            "DeBERTa v3",
+        ),
+        (
+            "deberta-v3-sequence",
+            "pos_att_type",
+            json!("p2c|p2p"),
+            "c2p and p2c",
+        ),
+        (
+            "deberta-v3-sequence",
+            "norm_rel_ebd",
+            json!("batch_norm"),
+            "layer_norm",
+        ),
+        (
+            "deberta-v3-sequence",
+            "attention_head_size",
+            json!(5),
+            "hidden_size",
+        ),
+        (
+            "deberta-v3-sequence",
+            "pooler_hidden_act",
+            json!("mish"),
+            "gelu",
+        ),
+        ("deberta-v3-sequence", "pooler_hidden_size", json!(7), "48"),
+        (
+            "deberta-v3-sequence",
+            "position_buckets",
+            json!(64),
+            "encoder.rel_embeddings.weight",
+        ),
+        (
+            "modernbert-mean",
+            "rope_scaling",
+            json!({"type": "linear"}),
+            "rope_scaling",
+        ),
+        (
+            "modernbert-mean",
+            "classifier_pooling",
+            json!("max"),
+            "mean",
+        ),
+        (
+            "modernbert-mean",
+            "layer_types",
+            json!(["full_attention"]),
+            "4 layers",
+        ),
+        (
+            "modernbert-mean",
+            "rope_parameters",
+            json!({"full_attention": {"rope_type": "yarn", "rope_theta": 1e4}}),
+            "default",
+        ),
+        (
+            "modernbert-mean",
+            "hidden_activation",
+            json!("quick_gelu"),
+            "gelu",
+        ),
+        ("modernbert-mean", "norm_eps", json!(-1.0), "norm_eps"),
+        (
+            "roberta-sequence",
+            "max_position_embeddings",
+            json!(2),
+            "at least 8",
+        ),
+        (
+            "roberta-sequence",
+            "pruned_heads",
+            json!({"0": [1]}),
+            "pruned_heads",
+        ),
+        ("distilbert-sequence", "activation", json!("mish"), "gelu"),
+        ("distilbert-sequence", "n_heads", json!(5), "n_heads"),
+        (
+            "distilbert-sequence",
+            "quantization_config",
+            json!({"bits": 4}),
+            "quantization_config",
+        ),
+        (
+            "xlm-roberta-sequence",
+            "is_decoder",
+            json!(true),
+            "is_decoder",
+        ),
+        (
+            "bert-regression",
+            "problem_type",
+            json!("ordinal"),
+            "regression",
+        ),
+    ];
+    for (folder, field, value, word) in cases {
+        let dir = copy_of(folder);
+        edit_config(dir.path(), |config| config[field] = value);
+        refused(
+            dir.path(),
+            &["config.json", field, word].map(|w| match w {
+                "config.json" if word.ends_with(".weight") => "model.safetensors",
+                w if w == field && word.ends_with(".weight") => word,
+                w => w,
+            }),
+        );
+    }
+}
+
+#[test]
+fn classes_that_are_out_of_scope_are_refused_by_name() {
+    for (model_type, word) in [
+        ("deberta", "DeBERTa v1"),
+        ("qwen3", "decoder"),
+        ("gliner", "GLiNER"),
+        ("openai_privacy_filter", "mixture of experts"),
+    ] {
+        let dir = copy();
+        edit_config(dir.path(), |config| {
+            config["model_type"] = model_type.into()
+        });
+        refused(
+            dir.path(),
+            &["model_type", model_type, word, "deberta-v2", "modernbert"],
+        );
+    }
+}
+
+#[test]
+fn roberta_without_a_manifest_gets_the_window_its_positions_allow() {
+    let dir = copy_of("roberta-token");
+    let package = Package::open(dir.path()).unwrap();
+    assert_eq!(package.manifest.max_length, 512);
+    Model::build(&package).unwrap();
 }

@@ -16,8 +16,8 @@ pub(super) fn parse<T: DeserializeOwned>(
     if let Some(fields) = config.as_object_mut() {
         fields.retain(|_, value| !value.is_null());
     }
-    let model = config["model_type"].as_str().unwrap_or_default().to_owned();
-    serde_json::from_value(config).map_err(|e| weights.config_error(&format!("({model})"), e))
+    serde_path_to_error::deserialize(config)
+        .map_err(|e| weights.config_error(&e.path().to_string(), e.inner()))
 }
 
 /// Fails if a size is zero or absurd.

@@ -73,6 +73,10 @@ impl Package {
         let config_bytes = files.read("config.json", MAX_TEXT_FILE)?;
         let config: serde_json::Value = serde_json::from_slice(&config_bytes)
             .map_err(|e| PackageError::field(dir, "config.json", "(json)", e))?;
+        let (file, field) = match written {
+            Some(_) => ("guard.toml", "window"),
+            None => ("config.json", "max_position_embeddings"),
+        };
         let manifest = match written {
             Some(bytes) => Manifest::parse(dir, &bytes, &config)?,
             None => hub::describe(dir, &config, origin)?,
@@ -90,7 +94,7 @@ impl Package {
 
         let special = tokenizer.prefix().len() + tokenizer.suffix().len();
         let windows = WindowPlan::new(manifest.max_length, special, manifest.stride)
-            .map_err(|e| PackageError::field(dir, "guard.toml", "window", e))?;
+            .map_err(|e| PackageError::field(dir, file, field, e))?;
         Ok(Self {
             dir: dir.to_owned(),
             manifest,

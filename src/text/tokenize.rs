@@ -3,6 +3,7 @@
 //! What a hub `tokenizer.json` says about truncation and padding is switched off, because windows
 //! are ours; special tokens written in a user's text are text.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use tokenizers::models::ModelWrapper;
@@ -23,6 +24,8 @@ pub struct TextTokenizer {
     prefix: Vec<u32>,
     suffix: Vec<u32>,
     unknown_id: Option<u32>,
+    /// Tokens that no text yields.
+    special: HashSet<u32>,
 }
 
 /// Tokens of one text, without special tokens.
@@ -96,11 +99,19 @@ impl TextTokenizer {
             ModelWrapper::Unigram(model) => unigram_unknown(model),
         };
         let unknown_id = unknown.and_then(|token| inner.token_to_id(&token));
+        let special = inner
+            .get_added_tokens_decoder()
+            .into_iter()
+            .filter(|(id, token)| token.special && Some(*id) != unknown_id)
+            .map(|(id, _)| id)
+            .collect();
+        hide_special_pieces(&mut inner, &special)?;
         Ok(Self {
             inner,
             prefix,
             suffix,
             unknown_id,
+            special,
         })
     }
 
@@ -142,17 +153,18 @@ impl TextTokenizer {
         let spans = encoding
             .get_offsets()
             .iter()
-            .map(|&(start, end)| {
-                let start = floor_char_boundary(text, start);
-                let mut end = end.clamp(start, text.len());
-                while !text.is_char_boundary(end) {
-                    end += 1;
-                }
-                (start, end)
-            })
+            .zip(encoding.get_tokens())
+            .map(|(&offsets, token)| span(text, offsets, token))
             .collect();
         let mut tokens = TokenizedText {
-            ids: encoding.get_ids().to_vec(),
+            ids: encoding
+                .get_ids()
+                .iter()
+                .map(|id| match self.unknown_id {
+                    Some(unknown) if self.special.contains(id) => unknown,
+                    _ => *id,
+                })
+                .collect(),
             spans,
             unknown: 0,
             unread: 0,
@@ -234,6 +246,54 @@ fn split_words_wordpiece_would_drop(tokenizer: &mut Tokenizer) -> Result<(), Tok
     }
     steps.push(PreTokenizerWrapper::FixedLength(FixedLength::new(longest)));
     tokenizer.with_pre_tokenizer(Some(PreTokenizerWrapper::Sequence(Sequence::new(steps))));
+    Ok(())
+}
+
+/// The bytes of `text` behind a token, on character boundaries and without the white space around
+/// it. A token that is a mark for a space that is not there has none.
+fn span(text: &str, (start, end): (usize, usize), token: &str) -> (usize, usize) {
+    let start = floor_char_boundary(text, start);
+    let mut end = end.clamp(start, text.len());
+    while !text.is_char_boundary(end) {
+        end += 1;
+    }
+    let covered = &text[start..end];
+    let inner = covered.trim();
+    if inner.is_empty() {
+        return (start, end); // the token is the white space
+    }
+    if token == SPACE_MARK {
+        return (start, start);
+    }
+    let before = covered.len() - covered.trim_start().len();
+    (start + before, start + before + inner.len())
+}
+
+/// What SentencePiece writes for a space.
+const SPACE_MARK: &str = "\u{2581}";
+
+/// Unigram models list special tokens among their pieces, and would find them in a text that spells
+/// them out: renamed, they are found no more. Their ids stay.
+fn hide_special_pieces(
+    tokenizer: &mut Tokenizer,
+    special: &HashSet<u32>,
+) -> Result<(), TokenizerError> {
+    let ModelWrapper::Unigram(model) = tokenizer.get_model() else {
+        return Ok(());
+    };
+    let read = |e: &dyn std::fmt::Display| TokenizerError::Read(e.to_string());
+    let described = serde_json::to_value(model).map_err(|e| read(&e))?;
+    let unknown = described["unk_id"].as_u64().map(|id| id as usize);
+    let pieces = (0u32..)
+        .zip(model.iter())
+        .map(|(id, (piece, score))| match special.contains(&id) {
+            // A control character that every normaliser of such models deletes.
+            true => (format!("\0{id}\0"), *score),
+            false => (piece.clone(), *score),
+        })
+        .collect();
+    let hidden = Unigram::from(pieces, unknown, model.byte_fallback()).map_err(|e| read(&e))?;
+    tokenizer.with_model(hidden);
     Ok(())
 }
 
