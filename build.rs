@@ -31,6 +31,10 @@ fn main() -> Result<()> {
 /// Machine code for these, and PTX of the first for what comes later. Hopper's and Blackwell's own
 /// instructions need the names with an `a`, which run on that generation alone.
 const ARCHITECTURES: &[&str] = &["80", "86", "89", "90a", "100", "120"];
+/// The first nvcc that knows the last two of them.
+const BLACKWELL_TOOLKIT: (u32, u32) = (12, 8);
+/// The oldest nvcc that the sources are meant for.
+const OLDEST_TOOLKIT: (u32, u32) = (12, 4);
 
 /// `kernels/*.cu` to `$OUT_DIR/kernels.fatbin`, what ptxas says of it to `$OUT_DIR/ptxas.txt`, and
 /// the toolkit's version to the variable `CUDA_TOOLKIT`.
@@ -42,7 +46,12 @@ fn kernels(out: &Path) -> Result<()> {
         println!("cargo:rerun-if-env-changed={variable}");
     }
     let nvcc = find_nvcc()?;
-    println!("cargo:rustc-env=CUDA_TOOLKIT={}", toolkit_version(&nvcc)?);
+    let (major, minor) = toolkit_version(&nvcc)?;
+    if (major, minor) < OLDEST_TOOLKIT {
+        let path = nvcc.display();
+        return Err(format!("{path} is of CUDA {major}.{minor}; 12.4 or later is needed").into());
+    }
+    println!("cargo:rustc-env=CUDA_TOOLKIT={major}.{minor}");
 
     let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?);
     let mut sources: Vec<PathBuf> = std::fs::read_dir(root.join("kernels"))?
@@ -60,6 +69,7 @@ fn kernels(out: &Path) -> Result<()> {
     let chosen = std::env::var("PORTCULLIS_CUDA_ARCHITECTURES").unwrap_or_default();
     let all = chosen.trim().is_empty();
     let architectures: Vec<&str> = match all {
+        true if (major, minor) < BLACKWELL_TOOLKIT => ARCHITECTURES[..4].to_vec(),
         true => ARCHITECTURES.to_vec(),
         false => chosen.split(',').map(str::trim).collect(),
     };
@@ -110,8 +120,8 @@ fn find_nvcc() -> Result<PathBuf> {
         })
 }
 
-/// `13.0` of `Cuda compilation tools, release 13.0, V13.0.88`.
-fn toolkit_version(nvcc: &Path) -> Result<String> {
+/// `(13, 0)` of `Cuda compilation tools, release 13.0, V13.0.88`.
+fn toolkit_version(nvcc: &Path) -> Result<(u32, u32)> {
     let run = Command::new(nvcc)
         .arg("--version")
         .output()
@@ -119,7 +129,7 @@ fn toolkit_version(nvcc: &Path) -> Result<String> {
     let text = String::from_utf8_lossy(&run.stdout);
     text.split("release ")
         .nth(1)
-        .and_then(|rest| rest.split(',').next())
-        .map(str::to_owned)
+        .and_then(|rest| rest.split(',').next()?.split_once('.'))
+        .and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)))
         .ok_or_else(|| format!("{} --version says {text:?}", nvcc.display()).into())
 }

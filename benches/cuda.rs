@@ -74,7 +74,9 @@ impl Options {
 fn batch(lengths: &[usize]) -> PackedBatch {
     let mut state = 1u64;
     let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         5 + (state >> 33) as u32 % 100
     };
     let sequences: Vec<Vec<u32>> = lengths

@@ -69,7 +69,6 @@ async fn the_server_ends_with_an_error_to_be_restarted() {
     assert_eq!(verdict.outcome(), Outcome::Complete);
     let verdict = client.check(user(fatal())).await.unwrap().into_inner();
     assert_eq!(verdict.detectors[0].state(), DetectorState::Failed);
-    assert!(verdict.detectors[0].reason.contains("lost"));
     let ended = server.running.await.unwrap();
     assert!(matches!(ended, Err(ServeError::DeviceLost(_))), "{ended:?}");
 }

@@ -1,6 +1,7 @@
 //! What can go wrong on the device, and what it means for the engine.
 
 use cudarc::cublaslt::result::CublasError;
+use cudarc::cublaslt::sys::cublasStatus_t;
 use cudarc::driver::DriverError;
 use cudarc::driver::sys::CUresult;
 
@@ -42,6 +43,9 @@ impl From<CudaError> for EngineError {
             CudaError::Memory(problem) => Self::Memory(problem),
             error if error.is_out_of_memory() => Self::Memory(error.to_string()),
             error @ CudaError::Range(_) => Self::Unsupported(error.to_string()),
+            CudaError::Blas(error) if error.0 == cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED => {
+                Self::Unsupported("cublasLt has no algorithm for one of its products".into())
+            }
             error => Self::DeviceLost(error.to_string()),
         }
     }
