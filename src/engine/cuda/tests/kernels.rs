@@ -288,134 +288,157 @@ fn ragged() -> Vec<Vec<usize>> {
     vec![vec![1], vec![63, 64, 65], vec![2, 31, 130, 1, 64, 7]]
 }
 
-/// The longest texts, which the emulator takes a while for.
-fn long() -> Vec<usize> {
-    vec![511, 1, 512]
-}
-
-/// Runs attention and compares it: `relative` are the terms of disentangled attention.
-fn attention_agrees(
-    device: &Device,
+/// One way to attend.
+#[derive(Debug, Clone, Copy)]
+struct Case<'c> {
     element: Element,
-    lengths: &[usize],
-    (heads, dim): (usize, usize),
+    dim: usize,
+    heads: usize,
+    lengths: &'c [usize],
     window: Option<usize>,
     rotary: bool,
-    relative: Option<(bool, bool)>,
-    numbers: &mut Numbers,
-) {
-    let tokens: usize = lengths.iter().sum();
-    let width = heads * dim;
-    // Large enough that the softmax is far from even, small enough that bf16 can tell scores apart.
-    let qkv = rounded(element, &numbers.many(tokens * 3 * width, 1.5));
-    let longest = *lengths.iter().max().unwrap();
-    let scale = 1.0 / (dim as f32 * if relative.is_some() { 3.0 } else { 1.0 }).sqrt();
-    let turns = reference::rotation(longest, dim, 10_000.0);
-    let slots = reference::slots(longest.max(2), 16, 32);
-    let span = 32;
-    let mut table = |wanted| match wanted {
-        true => Some(rounded(element, &numbers.many(span * width, 1.0))),
-        false => None,
-    };
-    let terms = relative.map(|(keys, queries)| Relative {
-        keys: table(keys),
-        queries: table(queries),
-        slots: slots.clone(),
-    });
-    let expected = reference::attention(
-        &qkv,
-        lengths,
-        heads,
-        scale,
-        window,
-        rotary.then_some(&turns),
-        terms.as_ref(),
-    );
+    /// Which terms disentangled attention has: of keys' positions, of queries'.
+    terms: Option<(bool, bool)>,
+}
 
-    let (bucket, tiles) = work_list(lengths);
-    let qkv = elements(device, element, &qkv);
-    let tiles = put(device, &tiles);
-    let out = poisoned(device, tokens * width);
-    let grid = (bucket.tiles() as u32, heads as u32);
-    let log2_scale = scale * std::f32::consts::LOG2_E;
-    match &terms {
-        None => {
-            let pairs: Vec<f32> = turns
-                .0
-                .iter()
-                .zip(&turns.1)
-                .flat_map(|(c, s)| [*c, *s])
-                .collect();
-            let pairs = put(device, &pairs);
-            let args = AttentionArgs {
-                qkv: qkv.at(device),
-                context: out.at(device),
-                tiles: tiles.at(device),
-                rotation: if rotary { pairs.at(device) } else { 0 },
-                heads: heads as i32,
-                window: window.map_or(1 << 30, |w| w as i32),
-                scale: log2_scale,
-            };
-            let kernel = device.kernels.attention(element, dim, rotary).unwrap();
-            launch(device, &kernel, grid, &args);
+impl Case<'_> {
+    /// Runs the kernel and compares it.
+    fn agrees(self, device: &Device, numbers: &mut Numbers) {
+        let Self {
+            element,
+            dim,
+            heads,
+            lengths,
+            window,
+            rotary,
+            ..
+        } = self;
+        let tokens: usize = lengths.iter().sum();
+        let width = heads * dim;
+        // Large enough that the softmax is far from even, small enough that bf16 can tell scores apart.
+        let qkv = rounded(element, &numbers.many(tokens * 3 * width, 1.5));
+        let longest = lengths.iter().copied().max().unwrap();
+        let summands = if self.terms.is_some() { 3 } else { 1 };
+        let scale = 1.0 / ((dim * summands) as f32).sqrt();
+        let turns = reference::rotation(longest, dim, 10_000.0);
+        let span = 16;
+        let mut table = |wanted: bool| {
+            let rows = numbers.many(2 * span * width, 1.0);
+            wanted.then(|| rounded(element, &rows))
+        };
+        let relative = self.terms.map(|(keys, queries)| Relative {
+            keys: table(keys),
+            queries: table(queries),
+            slots: reference::slots(longest.max(2), span, 32),
+        });
+        let expected = reference::attention(
+            &qkv,
+            lengths,
+            heads,
+            scale,
+            window,
+            rotary.then_some(&turns),
+            relative.as_ref(),
+        );
+
+        let (bucket, tiles) = work_list(lengths);
+        let grid = (bucket.tiles() as u32, heads as u32);
+        let qkv = elements(device, element, &qkv);
+        let tiles = put(device, &tiles);
+        let out = poisoned(device, tokens * width);
+        let log2_scale = scale * std::f32::consts::LOG2_E;
+        match &relative {
+            None => {
+                let pairs = turns.0.iter().zip(&turns.1);
+                let pairs: Vec<f32> = pairs.flat_map(|(c, s)| [*c, *s]).collect();
+                let pairs = put(device, &pairs);
+                let args = AttentionArgs {
+                    qkv: qkv.at(device),
+                    context: out.at(device),
+                    tiles: tiles.at(device),
+                    rotation: if rotary { pairs.at(device) } else { 0 },
+                    heads: heads as i32,
+                    window: window.map_or(1 << 30, |w| w as i32),
+                    scale: log2_scale,
+                };
+                let kernel = device.kernels.attention(element, dim, rotary).unwrap();
+                launch(device, &kernel, grid, &args);
+            }
+            Some(relative) => {
+                let held = |rows: &Option<Vec<f32>>| {
+                    let rows = rows.as_ref();
+                    rows.map(|rows| elements(device, element, rows))
+                };
+                let (keys, queries) = (held(&relative.keys), held(&relative.queries));
+                let slots = put(device, &relative.slots);
+                let address = |held: &Option<Held<u16>>| held.as_ref().map_or(0, |h| h.at(device));
+                let args = DisentangledArgs {
+                    qkv: qkv.at(device),
+                    context: out.at(device),
+                    tiles: tiles.at(device),
+                    key_positions: address(&keys),
+                    query_positions: address(&queries),
+                    slots: slots.at(device),
+                    reach: relative.slots.len().div_ceil(2) as i32,
+                    heads: heads as i32,
+                    scale: log2_scale,
+                };
+                let kernel = device.kernels.disentangled(element, dim).unwrap();
+                launch(device, &kernel, grid, &args);
+            }
         }
-        Some(terms) => {
-            let held =
-                |rows: &Option<Vec<f32>>| rows.as_ref().map(|r| elements(device, element, r));
-            let (keys, queries) = (held(&terms.keys), held(&terms.queries));
-            let slots = put(device, &terms.slots);
-            let address = |held: &Option<Held<u16>>| held.as_ref().map_or(0, |h| h.at(device));
-            let args = DisentangledArgs {
-                qkv: qkv.at(device),
-                context: out.at(device),
-                tiles: tiles.at(device),
-                key_positions: address(&keys),
-                query_positions: address(&queries),
-                slots: slots.at(device),
-                reach: terms.slots.len().div_ceil(2) as i32,
-                heads: heads as i32,
-                scale: log2_scale,
-            };
-            let kernel = device.kernels.disentangled(element, dim).unwrap();
-            launch(device, &kernel, grid, &args);
+        check(
+            &format!("{self:?}"),
+            element,
+            &get(device, element, &out),
+            &expected,
+        );
+    }
+}
+
+/// Every element type and these head dimensions at every ragged length, and the longest texts once.
+fn agrees_at_ragged_lengths(cases: &[(usize, Option<(bool, bool)>)], seed: u64) {
+    let device = device();
+    let mut numbers = Numbers::new(seed);
+    let plain = |element, dim, terms| Case {
+        element,
+        dim,
+        heads: 2,
+        lengths: &[],
+        window: None,
+        rotary: false,
+        terms,
+    };
+    for element in ELEMENTS {
+        for &(dim, terms) in cases {
+            for lengths in &ragged() {
+                let case = plain(element, dim, terms);
+                Case { lengths, ..case }.agrees(&device, &mut numbers);
+            }
         }
     }
-    let got = get(device, element, &out);
-    let what = format!("attention {dim} {lengths:?} {window:?} rotary {rotary} {relative:?}");
-    check(&what, element, &got, &expected);
+    // The emulator takes a while for these.
+    let (dim, terms) = cases[0];
+    let longest = Case {
+        heads: 1,
+        lengths: &[511, 1, 512],
+        ..plain(Element::F16, dim, terms)
+    };
+    longest.agrees(&device, &mut numbers);
 }
 
 #[test]
 fn attention_agrees_at_ragged_lengths() {
     let _gpu = gpu();
-    let device = device();
-    let mut numbers = Numbers::new(4);
-    for element in ELEMENTS {
-        for dim in [32, 64] {
-            for lengths in ragged() {
-                attention_agrees(
-                    &device,
-                    element,
-                    &lengths,
-                    (2, dim),
-                    None,
-                    false,
-                    None,
-                    &mut numbers,
-                );
-            }
-        }
-    }
-    attention_agrees(
-        &device,
-        Element::F16,
-        &long(),
-        (1, 64),
-        None,
-        false,
-        None,
-        &mut numbers,
-    );
+    agrees_at_ragged_lengths(&[(64, None), (32, None)], 4);
+}
+
+#[test]
+fn disentangled_attention_agrees_at_ragged_lengths() {
+    let _gpu = gpu();
+    let (both, keys, queries) = ((true, true), (true, false), (false, true));
+    let cases = [(64, both), (32, both), (64, keys), (32, queries)];
+    agrees_at_ragged_lengths(&cases.map(|(dim, terms)| (dim, Some(terms))), 6);
 }
 
 #[test]
@@ -425,58 +448,20 @@ fn windowed_and_rotary_attention_agree() {
     let mut numbers = Numbers::new(5);
     for element in ELEMENTS {
         for (dim, window) in [(32, Some(3)), (64, Some(64)), (64, None), (32, Some(70))] {
-            for lengths in [vec![200, 1, 65], vec![63, 129]] {
-                attention_agrees(
-                    &device,
+            for lengths in [&[200, 1, 65][..], &[63, 129]] {
+                let case = Case {
                     element,
-                    &lengths,
-                    (2, dim),
+                    dim,
+                    heads: 2,
+                    lengths,
                     window,
-                    true,
-                    None,
-                    &mut numbers,
-                );
+                    rotary: true,
+                    terms: None,
+                };
+                case.agrees(&device, &mut numbers);
             }
         }
     }
-}
-
-#[test]
-fn disentangled_attention_agrees_at_ragged_lengths() {
-    let _gpu = gpu();
-    let device = device();
-    let mut numbers = Numbers::new(6);
-    for element in ELEMENTS {
-        for (dim, terms) in [
-            (32, (true, true)),
-            (64, (true, true)),
-            (64, (true, false)),
-            (32, (false, true)),
-        ] {
-            for lengths in ragged() {
-                attention_agrees(
-                    &device,
-                    element,
-                    &lengths,
-                    (2, dim),
-                    None,
-                    false,
-                    Some(terms),
-                    &mut numbers,
-                );
-            }
-        }
-    }
-    attention_agrees(
-        &device,
-        Element::F16,
-        &long(),
-        (1, 64),
-        None,
-        false,
-        Some((true, true)),
-        &mut numbers,
-    );
 }
 
 #[test]

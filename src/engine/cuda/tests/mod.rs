@@ -1,6 +1,8 @@
 //! The engine and its kernels against plain f32 arithmetic, on a GPU where there is one and on the
 //! emulated one of `tests/emulator` elsewhere.
 
+#![allow(clippy::print_stdout, reason = "tests say what they measured")]
+
 mod index;
 mod kernels;
 mod machine;
