@@ -1,10 +1,8 @@
-//! The engine: models, their graphs, and running a batch.
+//! The engine: its models, the memory they share, and what it does when that is short or lost.
 
-use std::ops::Range;
 use std::sync::Arc;
 
-use cudarc::driver::CudaGraph;
-use cudarc::driver::sys::{CUevent_flags, CUgraphInstantiate_flags, CUstreamCaptureMode};
+use cudarc::driver::sys::CUevent_flags;
 
 use super::bucket::Bucket;
 use super::device::{Device, Unusable};
@@ -12,17 +10,15 @@ use super::element::Element;
 use super::error::CudaError;
 use super::kernels::{EmbeddingArgs, row_blocks};
 use super::network::Network;
-use super::staging::Staging;
-use super::workspace::{Sizes, Workspace};
-use crate::encoder::{HeadOutput, Model, PackedBatch};
+use super::room::{Graph, Room};
+use super::workspace::Sizes;
+use crate::encoder::{Model, PackedBatch};
 use crate::engine::{Engine, EngineError, HeadSet, ModelId, SequenceScores};
 
 /// Of the memory that is free at start, what the engine takes where no budget is set.
 const SHARE_OF_FREE: f64 = 0.9;
 /// Batches shrink to no fewer tokens than this: the usual window.
 const LEAST_TOKENS: usize = 512;
-/// Parts of a batch in flight: one that runs and one that is being written.
-const IN_FLIGHT: usize = 2;
 
 /// Bounds of a CUDA engine.
 #[derive(Debug, Clone, Copy)]
@@ -37,30 +33,24 @@ pub struct CudaSettings {
 
 /// Runs models on one GPU.
 pub struct CudaEngine {
+    // Dropped in this order: graphs hold addresses of the room.
+    models: Vec<Loaded>,
+    room: Option<Room>,
     device: Device,
     /// Bytes for weights and workspace.
     budget: usize,
     buckets: Vec<Bucket>,
-    workspace: Option<Workspace>,
-    staging: Vec<Staging>,
-    models: Vec<Loaded>,
     /// Why the device cannot be used any more.
     lost: Option<String>,
 }
 
 struct Loaded {
-    model: Arc<Model>,
-    element: Element,
-    network: Network,
-    /// One a bucket.
+    /// Captured in the engine's room, one a bucket.
     graphs: Vec<Graph>,
+    network: Network,
+    element: Element,
+    model: Arc<Model>,
 }
-
-/// A captured graph.
-struct Graph(CudaGraph);
-
-// SAFETY: a graph may be used by any one thread at a time; the engine owns it and is used by one.
-unsafe impl Send for Graph {}
 
 impl CudaEngine {
     /// Opens a GPU.
@@ -68,16 +58,13 @@ impl CudaEngine {
         let unusable = |e: Unusable| EngineError::Start(e.to_string());
         let device = Device::open(settings.ordinal).map_err(unusable)?;
         let (free, _) = device.context.mem_get_info().map_err(CudaError::from)?;
-        let budget = settings
-            .memory
-            .unwrap_or((free as f64 * SHARE_OF_FREE) as usize);
+        let share = (free as f64 * SHARE_OF_FREE) as usize;
         Ok(Self {
-            device,
-            budget,
-            buckets: Bucket::all(settings.max_tokens),
-            workspace: None,
-            staging: Vec::new(),
             models: Vec::new(),
+            room: None,
+            device,
+            budget: settings.memory.unwrap_or(share),
+            buckets: Bucket::all(settings.max_tokens),
             lost: None,
         })
     }
@@ -90,15 +77,14 @@ impl CudaEngine {
         batch: &PackedBatch,
         passes: usize,
     ) -> Result<Vec<f64>, EngineError> {
-        let all = (0..32).fold(HeadSet::EMPTY, |set, head| set.union(HeadSet::one(head)));
         // The inputs of this run stay on the device.
-        self.run(model, batch, all)?;
+        self.run(model, batch, HeadSet::EMPTY)?;
         let (tokens, sequences) = (batch.tokens(), batch.lengths().len());
         let graph = self.models.get(model.0).and_then(|loaded| {
-            let mut sizes = self.buckets.iter().zip(&loaded.graphs);
-            sizes.find(|(bucket, _)| bucket.holds(tokens, sequences))
+            let mut graphs = loaded.graphs.iter();
+            graphs.find(|graph| graph.bucket.holds(tokens, sequences))
         });
-        let Some((_, graph)) = graph else {
+        let Some(graph) = graph else {
             return Err(EngineError::Batch("more than one graph holds".into()));
         };
         let replay = || -> Result<f64, CudaError> {
@@ -107,7 +93,7 @@ impl CudaEngine {
                 self.device.stream.record_event(Some(flags))
             };
             let begin = event()?;
-            graph.0.launch()?;
+            graph.launch()?;
             let end = event()?;
             Ok(f64::from(begin.elapsed_ms(&end)?) / 1e3)
         };
@@ -143,43 +129,47 @@ impl CudaEngine {
         let plan = model.plan().ok_or_else(|| {
             CudaError::Unsupported("this architecture runs on the CPU alone".into())
         })?;
-        let used: usize = self.models.iter().map(|m| m.network.bytes).sum();
+        let weights: usize = self.models.iter().map(|m| m.network.bytes).sum();
+        let left = self.budget.saturating_sub(weights);
+        let room = self.room.as_ref().map_or(0, |room| {
+            Room::bytes(room.workspace.sizes, room.workspace.bucket)
+        });
         let device = (&self.device.stream, &self.device.kernels);
-        let left = self.budget.saturating_sub(used);
-        let network = Network::load(&plan, element, device, left)?;
+        let network = Network::load(&plan, element, device, left.saturating_sub(room))?;
         let left = left.saturating_sub(network.bytes);
-        self.make_room(network.sizes(), plan.trunk.max_length, left)?;
-        let graphs = self.capture(&network)?;
+        let sizes = network.sizes();
+        let room = self.make_room(sizes, plan.trunk.max_length.min(LEAST_TOKENS), left)?;
+        // SAFETY: the room was made for these buckets and for at least these sizes, and whatever replaces
+        // it drops the graphs first.
+        let graphs = unsafe { room.capture(&network, &self.buckets, &mut self.device) };
+        self.room = Some(room);
         Ok(Loaded {
-            model,
-            element,
+            graphs: graphs?,
             network,
-            graphs,
+            element,
+            model,
         })
     }
 
-    /// Makes the workspace large enough for `sizes` within `left` bytes. Where memory is short, the
-    /// largest batch shrinks. Other models' graphs are made anew
-    /// when the workspace moves.
-    fn make_room(&mut self, sizes: Sizes, longest: usize, left: usize) -> Result<(), CudaError> {
-        let least = longest.min(LEAST_TOKENS);
+    /// Takes out the room, or a larger one where it is too small for `sizes`, within `left` bytes. Where
+    /// memory is short the largest batch shrinks, but not below `least` tokens. Graphs of other models
+    /// are captured anew when the room moves.
+    fn make_room(&mut self, sizes: Sizes, least: usize, left: usize) -> Result<Room, CudaError> {
         let mut wanted = sizes;
-        if let Some(workspace) = &self.workspace {
-            wanted = workspace.sizes.union(sizes);
-            if wanted == workspace.sizes {
-                return Ok(());
+        if let Some(room) = self.room.take() {
+            wanted = room.workspace.sizes.union(sizes);
+            if wanted == room.workspace.sizes {
+                return Ok(room);
+            }
+            for loaded in &mut self.models {
+                loaded.graphs.clear();
             }
         }
-        for loaded in &mut self.models {
-            loaded.graphs.clear();
-        }
-        self.workspace = None;
-        self.staging.clear();
-        loop {
+        let room = loop {
             let Some(&largest) = self.buckets.last() else {
                 return Err(CudaError::Unsupported("no size of batch".into()));
             };
-            let bytes = Workspace::bytes(wanted, largest);
+            let bytes = Room::bytes(wanted, largest);
             let made = if bytes > left {
                 Err(CudaError::Memory(format!(
                     "batches of {} tokens need {} MiB of device memory and {} MiB are left of the \
@@ -189,151 +179,25 @@ impl CudaEngine {
                     left >> 20
                 )))
             } else {
-                Workspace::new(&self.device.stream, wanted, largest)
+                Room::new(&self.device, wanted, largest)
             };
             match made {
-                Ok(workspace) => {
-                    self.workspace = Some(workspace);
-                    break;
-                }
+                Ok(room) => break room,
                 Err(error) if error.is_out_of_memory() && largest.tokens / 2 >= least => {
-                    self.buckets = Bucket::all(largest.tokens / 2);
-                    tracing::warn!(
-                        %error,
-                        max_tokens = largest.tokens / 2,
-                        "device memory is short: batches are cut smaller"
-                    );
+                    let max_tokens = largest.tokens / 2;
+                    self.buckets = Bucket::all(max_tokens);
+                    tracing::warn!(%error, max_tokens, "device memory is short: smaller batches");
                 }
                 Err(error) => return Err(error),
             }
-        }
-        let Some(&largest) = self.buckets.last() else {
-            return Ok(());
         };
-        self.device.matmul.set_most(largest.tokens);
-        for _ in 0..IN_FLIGHT {
-            self.staging.push(Staging::new(
-                &self.device.context,
-                largest.inputs().words(),
-                wanted.scores(largest),
-            )?);
+        self.device.matmul.set_most(room.workspace.bucket.tokens);
+        for loaded in &mut self.models {
+            // SAFETY: as in `place`; `wanted` covers every model so far.
+            loaded.graphs =
+                unsafe { room.capture(&loaded.network, &self.buckets, &mut self.device) }?;
         }
-        let mut models = std::mem::take(&mut self.models);
-        for loaded in &mut models {
-            loaded.graphs = self.capture(&loaded.network)?;
-        }
-        self.models = models;
-        Ok(())
-    }
-
-    /// The graphs of a network, one a bucket. Each pass runs once outside a graph first: that loads
-    /// the kernels, which must not happen during a capture, and shows that it runs.
-    fn capture(&mut self, network: &Network) -> Result<Vec<Graph>, CudaError> {
-        let Some(workspace) = &self.workspace else {
-            return Err(CudaError::Unsupported("no workspace".into()));
-        };
-        let Device { stream, matmul, .. } = &mut self.device;
-        let empty = vec![0u32; workspace.bucket.inputs().words()];
-        let mut graphs = Vec::with_capacity(self.buckets.len());
-        for &bucket in &self.buckets {
-            let words = bucket.inputs().words();
-            // SAFETY: the workspace was made for the largest bucket and at least this network's sizes,
-            // and outlives the graphs: `make_room` drops them first. The copy is from ordinary
-            // memory, which the driver stages before it returns.
-            unsafe {
-                cudarc::driver::result::memcpy_htod_async(
-                    workspace.input(),
-                    &empty[..words],
-                    stream.cu_stream(),
-                )?;
-                network.enqueue(bucket, workspace, stream, matmul)?;
-            }
-            stream.synchronize()?;
-            stream.begin_capture(CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED)?;
-            // SAFETY: as above.
-            let enqueued = unsafe { network.enqueue(bucket, workspace, stream, matmul) };
-            // The capture is ended whatever came of it.
-            let graph = stream.end_capture(CUgraphInstantiate_flags(0));
-            enqueued?;
-            let graph = graph?
-                .ok_or_else(|| CudaError::Unsupported("the driver captured no graph".into()))?;
-            graph.upload()?;
-            graphs.push(Graph(graph));
-        }
-        stream.synchronize()?;
-        Ok(graphs)
-    }
-
-    fn run_parts(
-        &mut self,
-        loaded: &Loaded,
-        batch: &PackedBatch,
-        heads: HeadSet,
-        parts: &[Range<usize>],
-    ) -> Result<Vec<SequenceScores>, CudaError> {
-        let Some(workspace) = &self.workspace else {
-            return Err(CudaError::Unsupported("no workspace".into()));
-        };
-        let stream = &self.device.stream;
-        let mut results = Vec::with_capacity(batch.lengths().len());
-        let mut waiting: Option<(usize, Range<usize>, Bucket)> = None;
-        for (i, part) in parts.iter().enumerate() {
-            let lengths = &batch.lengths()[part.clone()];
-            let tokens = lengths.iter().sum();
-            let Some((bucket, graph)) = self
-                .buckets
-                .iter()
-                .zip(&loaded.graphs)
-                .find(|(bucket, _)| bucket.holds(tokens, lengths.len()))
-            else {
-                return Err(CudaError::Unsupported(format!(
-                    "{tokens} tokens in {} sequences fit no bucket",
-                    lengths.len()
-                )));
-            };
-            let inputs = bucket.inputs();
-            let slot = i % IN_FLIGHT;
-            let staging = &mut self.staging[slot];
-            inputs.write(
-                staging.input()?,
-                batch,
-                part.clone(),
-                loaded.network.numbering,
-            );
-            // SAFETY: the workspace holds the bucket's input and scores, and so do the buffers; every
-            // part is waited for below before its buffers are written again. A part that failed is
-            // the last: the device is given up then, and buffers wait for their copies when dropped.
-            unsafe { staging.send(stream, workspace.input(), inputs.words()) }?;
-            graph.0.launch()?;
-            let scores = loaded.network.sizes().scores(*bucket);
-            // SAFETY: as above.
-            unsafe { staging.receive(stream, workspace.scores(), scores) }?;
-            if let Some((slot, part, bucket)) = waiting.replace((slot, part.clone(), *bucket)) {
-                let scores = self.staging[slot].wait()?;
-                collect(
-                    &loaded.network,
-                    bucket,
-                    batch,
-                    part,
-                    heads,
-                    scores,
-                    &mut results,
-                );
-            }
-        }
-        if let Some((slot, part, bucket)) = waiting {
-            let scores = self.staging[slot].wait()?;
-            collect(
-                &loaded.network,
-                bucket,
-                batch,
-                part,
-                heads,
-                scores,
-                &mut results,
-            );
-        }
-        Ok(results)
+        Ok(room)
     }
 
     /// Keeps in mind that the device cannot be used any more.
@@ -389,9 +253,9 @@ impl Engine for CudaEngine {
         if loaded.element == Element::Bf16 {
             return Ok(false);
         }
-        let network = loaded.model.clone();
+        let narrow = loaded.model.clone();
         let wide = self
-            .place(network, Element::Bf16)
+            .place(narrow, Element::Bf16)
             .map_err(|e| self.note(e))?;
         if let Some(loaded) = self.models.get_mut(model.0) {
             *loaded = wide;
@@ -406,56 +270,24 @@ impl Engine for CudaEngine {
         heads: HeadSet,
     ) -> Result<Vec<SequenceScores>, EngineError> {
         self.check_alive()?;
-        let mut models = std::mem::take(&mut self.models);
-        let result = match models.get(model.0) {
-            None => Err(EngineError::UnknownModel(model)),
-            Some(loaded) => match loaded.model.check(batch) {
-                Err(error) => Err(EngineError::Batch(error.to_string())),
-                Ok(()) => match Bucket::split(&self.buckets, batch) {
-                    None => Err(EngineError::Batch(format!(
-                        "a sequence is longer than the largest batch, {} tokens",
-                        self.buckets.last().map_or(0, |b| b.tokens)
-                    ))),
-                    Some(parts) => self
-                        .run_parts(loaded, batch, heads, &parts)
-                        .map_err(|e| self.note(e)),
-                },
-            },
+        let Some(loaded) = self.models.get(model.0) else {
+            return Err(EngineError::UnknownModel(model));
         };
-        std::mem::swap(&mut self.models, &mut models);
-        result
-    }
-}
-
-/// Scores of the sequences `part` out of what the device left, for the heads that are wanted.
-fn collect(
-    network: &Network,
-    bucket: Bucket,
-    batch: &PackedBatch,
-    part: Range<usize>,
-    heads: HeadSet,
-    scores: &[f32],
-    results: &mut Vec<SequenceScores>,
-) {
-    let mut row = 0;
-    for (sequence, &length) in batch.lengths()[part].iter().enumerate() {
-        let mut first = 0;
-        let of_sequence = network.outputs.iter().enumerate().map(|(i, head)| {
-            let (at, rows) = match head.every_token {
-                true => (row, length),
-                false => (sequence, 1),
-            };
-            let own = first + at * head.labels..first + (at + rows) * head.labels;
-            first += head.rows(bucket) * head.labels;
-            heads.contains(i).then(|| {
-                let scores = scores.get(own).unwrap_or_default().to_vec();
-                HeadOutput {
-                    finite: scores.iter().all(|s| s.is_finite()),
-                    scores,
-                }
-            })
-        });
-        results.push(of_sequence.collect());
-        row += length;
+        let refused = |e: &dyn std::fmt::Display| EngineError::Batch(e.to_string());
+        loaded.model.check(batch).map_err(|e| refused(&e))?;
+        let parts = Bucket::split(&self.buckets, batch).ok_or_else(|| {
+            let most = self.buckets.last().map_or(0, |b| b.tokens);
+            refused(&format!(
+                "a sequence of more tokens than the largest batch, {most}"
+            ))
+        })?;
+        let Some(room) = &mut self.room else {
+            return Err(EngineError::Memory(
+                "a model that did not fit left no room".into(),
+            ));
+        };
+        let network = (&loaded.network, loaded.graphs.as_slice());
+        let scores = room.run(&self.device.stream, network, batch, &parts, heads);
+        scores.map_err(|e| self.note(e))
     }
 }

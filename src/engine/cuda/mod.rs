@@ -18,6 +18,7 @@ mod image;
 mod kernels;
 mod matmul;
 mod network;
+mod room;
 mod staging;
 #[cfg(test)]
 mod tests;

@@ -87,3 +87,10 @@ impl Staging {
         Ok(self.output.as_slice()?)
     }
 }
+
+impl Drop for Staging {
+    /// Waits for the copies that were enqueued last: the buffers are theirs until then.
+    fn drop(&mut self) {
+        let _ = self.done.synchronize();
+    }
+}
