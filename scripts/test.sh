@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 python=.cache/venv/bin/python
-if ! [ -x "$python" ] || ! "$python" -c 'import grpc, grpc_reflection' 2>/dev/null; then
+if ! [ -x "$python" ] || ! "$python" -c 'import grpc, grpc_reflection, opentelemetry.proto' 2>/dev/null; then
     rm -rf .cache/venv
     python3 -m venv .cache/venv
     "$python" -m pip install --quiet -r scripts/test-requirements.txt

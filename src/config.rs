@@ -12,7 +12,9 @@ use crate::detect::PackageSource;
 use crate::engine::{DeviceChoice, DeviceLoss};
 use crate::guard::{Limits, PolicyConfig};
 use crate::ops::logs::LogFormat;
+use crate::ops::traces::TelemetryConfig;
 use crate::scheduler::SchedulerConfig;
+use crate::text::normalise::NormaliseConfig;
 
 /// The whole configuration.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -28,10 +30,62 @@ pub struct Config {
     pub scheduler: SchedulerTable,
     /// Logs.
     pub log: LogConfig,
+    /// Traces.
+    pub telemetry: TelemetryConfig,
     /// Model packages; the bundled one where none is listed.
     pub packages: Vec<PackageSource>,
+    /// Disguises that are undone before detectors read.
+    pub normalise: NormaliseConfig,
+    /// Keys of redaction.
+    pub redaction: RedactionConfig,
     /// Policies, by name.
     pub policies: BTreeMap<String, PolicyConfig>,
+    /// File with more policies, a table each, which is read again when it changes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policies_file: Option<PathBuf>,
+}
+
+/// `[redaction]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RedactionConfig {
+    /// File whose content is the secret behind hashes, pseudonyms and restore tokens; at least 32 bytes.
+    /// Without one, a new secret is made at every start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<PathBuf>,
+    /// For how long restore tokens are worth something, in seconds.
+    pub restore_ttl_s: u64,
+}
+
+impl Default for RedactionConfig {
+    fn default() -> Self {
+        Self {
+            key_file: None,
+            restore_ttl_s: 3_600,
+        }
+    }
+}
+
+impl RedactionConfig {
+    /// The secret.
+    pub fn secret(&self) -> Result<Vec<u8>, ConfigError> {
+        let Some(file) = &self.key_file else {
+            return Ok(rand::random::<[u8; 32]>().to_vec());
+        };
+        let error = |problem: String| ConfigError::File {
+            file: file.clone(),
+            problem,
+        };
+        let secret = std::fs::read(file).map_err(|e| error(e.to_string()))?;
+        if (32..=4096).contains(&secret.len()) {
+            Ok(secret)
+        } else {
+            Err(error(format!(
+                "has {} bytes; a secret of 32 to 4096 is needed",
+                secret.len()
+            )))
+        }
+    }
 }
 
 /// `[engine]`.
@@ -204,6 +258,9 @@ impl Config {
             &mut server.tls_key,
             &mut server.tls_client_ca,
             &mut server.api_keys,
+            &mut config.redaction.key_file,
+            &mut config.policies_file,
+            &mut config.telemetry.otlp_ca,
         ]
         .into_iter()
         .flatten()
@@ -256,6 +313,9 @@ impl Config {
                 "must lie between 0.05 and 1".into(),
             );
         }
+        if !(0.0..=1.0).contains(&self.telemetry.sample_ratio) {
+            return error("telemetry.sample_ratio", "must lie between 0 and 1".into());
+        }
         let positive = [
             (
                 "server.default_deadline_ms",
@@ -284,6 +344,10 @@ impl Config {
             ),
             ("scheduler.max_queued_tokens", scheduler.max_queued_tokens),
             ("scheduler.max_jobs", scheduler.max_jobs),
+            (
+                "telemetry.max_queued_spans",
+                self.telemetry.max_queued_spans,
+            ),
         ];
         /// A semaphore holds no more, and a deadline further off helps nobody.
         const MOST: usize = 1 << 40;
@@ -306,6 +370,27 @@ impl Config {
             return error("limits.max_text_bytes", "must be below 2 GiB".into());
         }
         Ok(())
+    }
+
+    /// The policies of this configuration and of its policies file, read anew.
+    pub fn all_policies(&self) -> Result<BTreeMap<String, PolicyConfig>, ConfigError> {
+        let mut all = self.policies.clone();
+        let Some(file) = &self.policies_file else {
+            return Ok(all);
+        };
+        let error = |problem: String| ConfigError::File {
+            file: file.clone(),
+            problem,
+        };
+        let text = std::fs::read_to_string(file).map_err(|e| error(e.to_string()))?;
+        let read: BTreeMap<String, PolicyConfig> =
+            toml::from_str(&text).map_err(|e| error(e.to_string()))?;
+        for (name, policy) in read {
+            if all.insert(name.clone(), policy).is_some() {
+                return Err(error(format!("{name} is in the configuration, too")));
+            }
+        }
+        Ok(all)
     }
 
     /// The packages to serve: those listed, or the bundled one, looked for here and in every

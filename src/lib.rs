@@ -5,9 +5,10 @@
 //! only from those below it:
 //!
 //! - [`cli`] — the commands.
+//! - [`load`] — load on a server, from the client's side.
 //! - [`config`] — one typed configuration.
 //! - [`api`] — what callers see; protobuf and domain meet here only.
-//! - [`ops`] — logs, metrics, authentication, limits.
+//! - [`ops`] — logs, metrics, traces, authentication, limits.
 //! - [`guard`] — the domain: checks, policies, verdicts.
 //! - [`detect`] — detectors.
 //! - [`scheduler`] — queue, batches, device worker.
@@ -15,6 +16,7 @@
 //! - [`encoder`] — the networks.
 //! - [`package`] — models on disk.
 //! - [`quality`] — measures on labelled data.
+//! - [`plot`] — charts.
 //! - [`text`] — tokens, windows, spans.
 
 pub mod api;
@@ -24,8 +26,10 @@ pub mod detect;
 pub mod encoder;
 pub mod engine;
 pub mod guard;
+pub mod load;
 pub mod ops;
 pub mod package;
+pub mod plot;
 pub mod quality;
 pub mod scheduler;
 pub mod text;

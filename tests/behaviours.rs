@@ -7,6 +7,7 @@
     reason = "tests"
 )]
 
+mod program;
 mod support;
 
 mod bad_input;
@@ -16,18 +17,25 @@ mod command_line;
 mod credentials;
 mod documentation;
 mod drain;
+mod evasion;
 mod failures;
 mod foreign_client;
 mod hub;
 mod latency;
 mod licences;
+mod load;
 mod lost_device;
 mod measures;
 mod observability;
 mod overload;
 mod parity;
+mod policies;
+mod redaction;
+mod reports;
+mod scan;
 mod several_packages;
 mod streams;
 mod text_limits;
 mod tokenizers;
+mod traces;
 mod verdicts;

@@ -210,7 +210,7 @@ fn keys_are_made_with_the_line_for_the_key_file() {
 
 #[test]
 fn every_command_explains_itself() {
-    for command in ["serve", "check", "eval", "models", "keys"] {
+    for command in ["serve", "check", "eval", "scan", "load", "models", "keys"] {
         let out = portcullis(&[command, "--help"]);
         assert_eq!(out.status.code(), Some(0));
         assert!(

@@ -24,13 +24,14 @@ async fn one_request_is_scanned_by_all_and_each_reports_for_itself() {
     };
     let verdict = client.check(request).await.unwrap().into_inner();
     assert_eq!(verdict.outcome(), Outcome::Complete);
-    let names: Vec<_> = verdict
+    let of_packages: Vec<_> = verdict
         .detectors
         .iter()
-        .map(|d| d.detector.as_str())
+        .filter(|d| d.package != "built-in")
         .collect();
+    let names: Vec<_> = of_packages.iter().map(|d| d.detector.as_str()).collect();
     assert_eq!(names, ["bert-multilabel", "bert-sequence", "bert-token"]);
-    for detector in &verdict.detectors {
+    for detector in &of_packages {
         assert_eq!(detector.state(), DetectorState::Scored);
         assert_eq!(detector.package, detector.detector);
         let classes = match detector.detector.as_str() {
@@ -41,7 +42,7 @@ async fn one_request_is_scanned_by_all_and_each_reports_for_itself() {
         assert_eq!(detector.scores.len(), classes);
     }
     // Exclusive classes share the whole; classes of their own do not.
-    let sum: f32 = verdict.detectors[1].scores.iter().map(|s| s.score).sum();
+    let sum: f32 = of_packages[1].scores.iter().map(|s| s.score).sum();
     assert!((sum - 1.0).abs() < 1e-5, "{sum}");
 
     // Only what is asked for runs.
@@ -74,5 +75,5 @@ fn two_detectors_of_one_name_are_refused_and_can_be_renamed() {
         .iter()
         .map(|d| d.name.as_str())
         .collect();
-    assert_eq!(names, ["bert-sequence", "second"]);
+    assert!(names.ends_with(&["bert-sequence", "second"]), "{names:?}");
 }

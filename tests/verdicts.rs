@@ -71,7 +71,11 @@ async fn an_injection_is_blocked_personal_data_is_redacted_and_a_question_passes
     assert!(verdict.findings.is_empty() && verdict.redacted.is_empty());
     for detector in &verdict.detectors {
         assert_eq!(detector.state(), DetectorState::Scored);
-        assert_eq!((detector.windows_scanned, detector.coverage), (1, 1.0));
+        let windows = u32::from(detector.package != "built-in");
+        assert_eq!(
+            (detector.windows_scanned, detector.coverage),
+            (windows, 1.0)
+        );
         assert!(detector.device.starts_with("cpu"), "{}", detector.device);
         assert!(!detector.package.is_empty() && !detector.package_version.is_empty());
     }
@@ -208,12 +212,24 @@ async fn the_list_of_detectors_is_what_can_be_asked_for() {
         .into_inner();
     let mut names: Vec<_> = offers.detectors.iter().map(|d| d.name.as_str()).collect();
     names.sort_unstable();
-    assert_eq!(names, ["injection", "pii", "toxicity"]);
-    assert_eq!(offers.policies[0].id, "default");
-    assert!(offers.policies[0].fails_closed);
+    assert_eq!(
+        names,
+        [
+            "injection",
+            "obfuscation",
+            "pii",
+            "pii_patterns",
+            "secrets",
+            "toxicity"
+        ]
+    );
+    let policies: Vec<_> = offers.policies.iter().map(|p| p.id.as_str()).collect();
+    assert_eq!(policies, ["chat", "code", "default", "rag"]);
+    assert!(offers.policies.iter().all(|p| p.fails_closed));
     for detector in &offers.detectors {
         assert!(detector.labels.iter().any(|l| l.threshold.is_some()));
-        assert_eq!(detector.finds_spans, detector.name == "pii");
+        let spans = ["pii", "pii_patterns", "secrets"].contains(&detector.name.as_str());
+        assert_eq!(detector.finds_spans, spans);
         let request = CheckRequest {
             detectors: vec![detector.name.clone()],
             ..user("hello")

@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::pb::v1;
-use crate::detect::Catalog;
+use crate::detect::{Catalog, Source};
 use crate::guard::{
     Action, Check, CheckError, DetectorReport, DetectorState, Finding, Guard, OnError, Outcome,
     Policy, Role, Segment, Selection, Verdict,
 };
-use crate::package::Task;
 use crate::text::Position;
 
 /// A request as the domain knows it. `id` is used where the request has none.
@@ -50,6 +49,7 @@ pub fn check(
         segments,
         selection,
         deadline,
+        conversation: Some(request.conversation_id).filter(|c| !c.is_empty()),
         include_scores: request.include_scores,
     })
 }
@@ -83,13 +83,14 @@ fn role_to_proto(role: Role) -> v1::Role {
 
 /// A verdict as the API sends it.
 #[must_use]
-pub fn verdict(verdict: Verdict, utf16: bool) -> v1::CheckResponse {
+pub fn verdict(verdict: Verdict, restore_token: Vec<u8>, utf16: bool) -> v1::CheckResponse {
     let timings = verdict.timings;
     v1::CheckResponse {
         request_id: verdict.id,
         policy_id: verdict.policy.to_string(),
         policy_version: verdict.policy_version.to_string(),
         findings_omitted: verdict.findings_omitted as u32,
+        restore_token,
         outcome: match verdict.outcome {
             Outcome::Complete => v1::Outcome::Complete,
             Outcome::Partial => v1::Outcome::Partial,
@@ -139,6 +140,8 @@ fn finding(finding: Finding, utf16: bool) -> v1::Finding {
         threshold: finding.threshold,
         span: Some(span(finding.start, finding.end, utf16)),
         action: action(finding.action).into(),
+        rule: finding.rule.map(|r| r.to_string()).unwrap_or_default(),
+        undone: finding.undone.iter().map(|t| t.name().to_owned()).collect(),
     }
 }
 
@@ -188,7 +191,7 @@ pub fn offers(guard: &Guard) -> v1::ListDetectorsResponse {
     let catalog = guard.catalog();
     v1::ListDetectorsResponse {
         detectors: detectors(catalog),
-        policies: guard.policies().values().map(policy).collect(),
+        policies: guard.policies().current().values().map(policy).collect(),
     }
 }
 
@@ -197,24 +200,28 @@ fn detectors(catalog: &Catalog) -> Vec<v1::Detector> {
         .detectors
         .iter()
         .map(|detector| {
-            let package = &catalog.packages[detector.package];
-            let head = catalog.head(detector);
+            let package = match detector.source {
+                Source::Head { package, .. } => catalog.packages.get(package),
+                Source::Patterns(_) | Source::Obfuscation => None,
+            };
             v1::Detector {
                 name: detector.name.clone(),
-                kind: head.detector.clone(),
-                finds_spans: matches!(head.task, Task::Token(_)),
-                labels: head
-                    .finding_labels()
+                kind: detector.kind.clone(),
+                finds_spans: detector.finds_spans,
+                labels: detector
+                    .labels
                     .iter()
                     .map(|name| v1::Label {
                         name: name.clone(),
-                        threshold: head.thresholds.get(name).copied(),
+                        threshold: detector.thresholds.get(name).copied(),
                     })
                     .collect(),
-                package: package.name.clone(),
-                package_version: package.version.clone(),
-                device: catalog.device.to_string(),
-                window_tokens: package.windows.content() as u32,
+                package: package.map_or("built-in", |p| &p.name).to_owned(),
+                package_version: package
+                    .map_or(env!("CARGO_PKG_VERSION"), |p| &p.version)
+                    .to_owned(),
+                device: package.map_or("cpu", |_| &catalog.device).to_owned(),
+                window_tokens: package.map_or(0, |p| p.windows.content() as u32),
             }
         })
         .collect()

@@ -11,16 +11,18 @@ use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Extensions, Request, Response, Status, Streaming};
+use tracing::{Instrument, Span, field};
 
 use super::pb::v1::guard_service_server::GuardService;
 use super::pb::v1::{
     CheckRequest, CheckResponse, CheckStreamRequest, CheckStreamResponse, ListDetectorsRequest,
-    ListDetectorsResponse, check_stream_response,
+    ListDetectorsResponse, RestoreRequest, RestoreResponse, check_stream_response,
 };
 use super::status::ApiError;
 use super::{convert, deadline};
 use crate::guard::Guard;
 use crate::ops::auth::Tenant;
+use crate::ops::traces::{self, Parent};
 
 /// How much a server takes on at once.
 #[derive(Debug, Clone)]
@@ -103,6 +105,11 @@ impl State {
         let verdict = AssertUnwindSafe(guard.check(&check)).catch_unwind().await;
         let verdict = verdict
             .map_err(|_| ApiError::new(Code::Internal, "INTERNAL", "the check panicked"))??;
+        Span::current()
+            .record("portcullis.tenant", &*check.tenant)
+            .record("portcullis.outcome", field::debug(verdict.outcome))
+            .record("portcullis.action", field::debug(verdict.action))
+            .record("portcullis.findings", verdict.findings.len());
         tracing::debug!(
             request = %check.id,
             tenant = %check.tenant,
@@ -112,7 +119,8 @@ impl State {
             total_us = verdict.timings.total.as_micros() as u64,
             "checked"
         );
-        Ok(convert::verdict(verdict, utf16))
+        let token = guard.seal(&check.tenant, &verdict)?.unwrap_or_default();
+        Ok(convert::verdict(verdict, token, utf16))
     }
 
     fn permit(&self) -> Result<OwnedSemaphorePermit, ApiError> {
@@ -134,11 +142,13 @@ impl State {
         &self,
         message: CheckStreamRequest,
         tenant: Arc<str>,
+        parent: &Parent,
         arrived: Instant,
     ) -> CheckStreamResponse {
         // What is too long for an id is not repeated whole.
         let id: String = message.id.chars().take(MAX_ID).collect();
-        let result = Timed::new("CheckStream").run(self.answer_inner(message, tenant, arrived));
+        let result =
+            Timed::new("CheckStream", parent).run(self.answer_inner(message, tenant, arrived));
         let result = match result.await {
             Ok(response) => check_stream_response::Result::Response(response),
             Err(error) => check_stream_response::Result::Error(error.into_message()),
@@ -197,6 +207,7 @@ impl GuardService for GuardApi {
         request: Request<CheckRequest>,
     ) -> Result<Response<CheckResponse>, Status> {
         let arrived = Instant::now();
+        let parent = traces::parent(request.metadata());
         let work = async {
             let _permit = self.0.permit()?;
             let timeout = deadline::timeout(request.metadata())
@@ -208,7 +219,7 @@ impl GuardService for GuardApi {
                 .check(request.into_inner(), tenant, arrived + timeout)
                 .await
         };
-        let result = Timed::new("Check").run(work).await;
+        let result = Timed::new("Check", &parent).run(work).await;
         result.map(Response::new).map_err(ApiError::into_status)
     }
 
@@ -221,14 +232,30 @@ impl GuardService for GuardApi {
                 ApiError::too_many("streams", self.0.limits.max_streams).into_status()
             })?;
         let tenant = tenant(request.extensions());
+        let parent = traces::parent(request.metadata());
         // A reader that is slow holds its own places, not a queue of answers.
         let (answers, receiver) = mpsc::channel(1);
         let state = self.0.clone();
         tokio::spawn(async move {
             let _permit = permit;
-            answer_stream(&state, request.into_inner(), tenant, answers).await;
+            answer_stream(&state, request.into_inner(), tenant, parent, answers).await;
         });
         Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn restore(
+        &self,
+        request: Request<RestoreRequest>,
+    ) -> Result<Response<RestoreResponse>, Status> {
+        let tenant = tenant(request.extensions());
+        let RestoreRequest { token, text } = request.into_inner();
+        let guard = self.0.ready().map_err(ApiError::into_status)?;
+        let restored = guard.restore(&tenant, &token, &text);
+        let (text, restored) = restored.map_err(|e| ApiError::from(e).into_status())?;
+        Ok(Response::new(RestoreResponse {
+            text,
+            restored: restored as u32,
+        }))
     }
 
     async fn list_detectors(
@@ -247,6 +274,7 @@ async fn answer_stream(
     state: &Arc<State>,
     mut requests: Streaming<CheckStreamRequest>,
     tenant: Arc<str>,
+    parent: Parent,
     answers: Sender<Result<CheckStreamResponse, Status>>,
 ) {
     let mut tasks = JoinSet::new();
@@ -260,12 +288,13 @@ async fn answer_stream(
             message = requests.message(), if tasks.len() < state.limits.stream_in_flight => {
                 match message {
                     Ok(Some(message)) => {
-                        let (state, tenant, answers) = (state.clone(), tenant.clone(), answers.clone());
+                        let (state, tenant) = (state.clone(), tenant.clone());
+                        let (parent, answers) = (parent.clone(), answers.clone());
                         let arrived = Instant::now();
                         tasks.spawn(async move {
                             let permit = state.permit();
                             let answer = match &permit {
-                                Ok(_) => state.answer(message, tenant, arrived).await,
+                                Ok(_) => state.answer(message, tenant, &parent, arrived).await,
                                 Err(_) => state.too_many(message),
                             };
                             let _ = answers.send(Ok(answer)).await;
@@ -289,17 +318,19 @@ async fn answer_stream(
     }
 }
 
-/// Counts and times a request, whatever becomes of it.
+/// Counts, times and traces a request, whatever becomes of it.
 struct Timed {
     method: &'static str,
     start: Instant,
     code: Option<Code>,
+    span: Span,
 }
 
 impl Timed {
-    fn new(method: &'static str) -> Self {
+    fn new(method: &'static str, parent: &Parent) -> Self {
         Self {
             method,
+            span: traces::check_span(method, parent),
             start: Instant::now(),
             code: None,
         }
@@ -309,7 +340,7 @@ impl Timed {
         mut self,
         work: impl Future<Output = Result<T, ApiError>>,
     ) -> Result<T, ApiError> {
-        let result = work.await;
+        let result = work.instrument(self.span.clone()).await;
         self.code = Some(result.as_ref().map_or_else(|e| e.code, |_| Code::Ok));
         if let Err(error) = &result {
             let (method, code, reason) = (self.method, error.code, error.reason);
@@ -323,6 +354,7 @@ impl Drop for Timed {
     fn drop(&mut self) {
         // No code: the caller went away before there was an answer.
         let code = self.code.unwrap_or(Code::Cancelled);
+        traces::ended(&self.span, code);
         metrics::counter!(
             "portcullis_requests_total",
             "method" => self.method, "code" => format!("{code:?}")

@@ -13,6 +13,7 @@ mod status;
 pub use config::ServerConfig;
 pub use guard_service::{GuardApi, ServiceLimits};
 pub use server::{ServeError, Server, ServerHandle};
+pub use status::status;
 
 /// The generated types of `proto/`.
 #[allow(

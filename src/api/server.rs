@@ -194,10 +194,10 @@ impl Server {
         };
         let result = match loaded {
             Some(Ok(Ok(guard))) => {
-                announce(&guard);
                 let device = guard.scheduler().clone();
                 api.serve(guard);
                 set_health(&health, ServingStatus::Serving).await;
+                api.guard().inspect(|guard| announce(guard));
                 tokio::select! {
                     biased;
                     () = stop.cancelled() => Ok(()),

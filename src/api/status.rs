@@ -8,7 +8,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use super::convert;
 use super::pb::v1;
-use crate::guard::CheckError;
+use crate::guard::{CheckError, RestoreError};
 use crate::scheduler::Refusal;
 
 /// Who issues the reasons.
@@ -87,6 +87,27 @@ impl ApiError {
     }
 }
 
+/// The status that a caller gets for `error`.
+#[must_use]
+pub fn status(error: impl Into<Failure>) -> Status {
+    error.into().0.into_status()
+}
+
+/// Any error of the domain.
+pub struct Failure(ApiError);
+
+impl From<CheckError> for Failure {
+    fn from(error: CheckError) -> Self {
+        Self(error.into())
+    }
+}
+
+impl From<RestoreError> for Failure {
+    fn from(error: RestoreError) -> Self {
+        Self(error.into())
+    }
+}
+
 impl From<CheckError> for ApiError {
     fn from(error: CheckError) -> Self {
         let message = error.to_string();
@@ -114,5 +135,23 @@ impl From<CheckError> for ApiError {
             _ => {}
         }
         api
+    }
+}
+
+impl From<RestoreError> for ApiError {
+    fn from(error: RestoreError) -> Self {
+        match error {
+            RestoreError::Invalid => {
+                let mut refused = Self::invalid("token", error);
+                refused.reason = "RESTORE_TOKEN";
+                refused
+            }
+            RestoreError::Expired => Self::new(
+                Code::FailedPrecondition,
+                "RESTORE_EXPIRED",
+                format!("token: {error}"),
+            ),
+            RestoreError::Random => Self::new(Code::Internal, "INTERNAL", error.to_string()),
+        }
     }
 }

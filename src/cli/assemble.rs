@@ -1,12 +1,14 @@
 //! From a configuration to a guard that is ready to check.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::{Config, ConfigError};
 use crate::detect::{Catalog, CatalogError};
 use crate::engine::{self, Engine, EngineError, EngineSettings};
-use crate::guard::{Guard, Policy, PolicyError};
+use crate::guard::{Guard, GuardParts, PolicyError, PolicyStore, Redactor, Restorer};
 use crate::scheduler::Scheduler;
+use crate::text::normalise::Normaliser;
 use crate::text::{TokenizePool, TokenizePoolError};
 
 /// Why a guard could not be made.
@@ -44,21 +46,22 @@ pub fn assemble(config: &Config) -> Result<Guard, AssembleError> {
 pub fn assemble_on(config: &Config, mut engine: Box<dyn Engine>) -> Result<Guard, AssembleError> {
     config.validate()?;
     let (catalog, costs) = Catalog::load(&config.packages()?, engine.as_mut())?;
-    let policies = config
-        .policies
-        .iter()
-        .map(|(name, policy)| Ok((name.clone(), Policy::configured(name, policy, &catalog)?)))
-        .collect::<Result<BTreeMap<_, _>, PolicyError>>()?;
+    let policies = PolicyStore::new(catalog.detectors.clone(), &config.all_policies()?)?;
     let tokenizers = TokenizePool::new(
         config.engine.tokenizer_threads(),
         config.engine.max_tokenizer_backlog_bytes,
     )?;
     let scheduler = Scheduler::start(engine, costs, (&config.scheduler).into())?;
-    Ok(Guard::new(
+    let secret = config.redaction.secret()?;
+    let lifetime = Duration::from_secs(config.redaction.restore_ttl_s);
+    Ok(Guard::new(GuardParts {
         catalog,
-        policies,
+        policies: Arc::new(policies),
+        normaliser: Normaliser::new(config.normalise.clone()),
         tokenizers,
         scheduler,
-        config.limits.clone(),
-    ))
+        limits: config.limits.clone(),
+        redactor: Redactor::new(&secret),
+        restorer: Restorer::new(&secret, lifetime),
+    }))
 }

@@ -31,7 +31,7 @@ pub(super) struct Args {
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum RoleName {
+pub(super) enum RoleName {
     System,
     User,
     Assistant,

@@ -1,14 +1,14 @@
 //! `portcullis eval`: detection quality on labelled data, through the path that requests take.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 
-use super::{Client, Done, Result, runtime};
+use super::{Client, Done, Result, progress, report, runtime};
 use crate::api::pb::v1::{CheckRequest, CheckResponse, DetectorState, Role, Segment};
 use crate::quality::{Binary, Row, Span, SpanCounts, Task, Truth, read};
 
@@ -31,6 +31,9 @@ pub(super) struct Args {
     /// Print the measures as JSON.
     #[arg(long)]
     json: bool,
+    /// Write a report with charts to this file (HTML).
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
     #[command(flatten)]
     target: super::Target,
 }
@@ -57,25 +60,34 @@ pub(super) fn run(args: &Args) -> Result<Done> {
             thresholds,
         ))
     })?;
-    let label = args.label.as_deref();
-    let report = match args.task {
-        Task::Injection => classes(&rows, &answers, label.unwrap_or("INJECTION"), &thresholds),
-        Task::Toxicity => classes(&rows, &answers, label.unwrap_or("toxic"), &thresholds),
+    let main = args.label.as_deref().unwrap_or(match args.task {
+        Task::Injection => "INJECTION",
+        Task::Toxicity => "toxic",
+        Task::Pii => "spans",
+    });
+    let measures = match args.task {
+        Task::Injection | Task::Toxicity => classes(&rows, &answers, main, &thresholds),
         Task::Pii => entities(&rows, &answers),
     };
+    if let Some(file) = &args.report {
+        let title = format!("{detector}: {main} on {}", args.file.display());
+        let scored = scored_by_source(&rows, &answers, main);
+        std::fs::write(file, report::html(&title, &measures, &scored))
+            .map_err(|e| format!("{}: {e}", file.display()))?;
+    }
     let mut out = anstream::stdout().lock();
     if args.json {
-        writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
+        writeln!(out, "{}", serde_json::to_string_pretty(&measures)?)?;
     } else {
-        print(&mut out, &report)?;
+        print(&mut out, &measures)?;
     }
     Ok(Done::Fine)
 }
 
 /// One answer a row, in order. An answer that is not complete is an error: it would measure nothing.
 async fn ask_all(client: &Client, rows: &[Row], detector: &str) -> Result<Vec<CheckResponse>> {
-    let show = std::io::stderr().is_terminal();
     let start = Instant::now();
+    let bar = progress::steps(rows.len() as u64);
     let mut answers = Vec::with_capacity(rows.len());
     let mut asked = stream::iter(rows.iter().enumerate())
         .map(|(i, row)| async move {
@@ -99,22 +111,14 @@ async fn ask_all(client: &Client, rows: &[Row], detector: &str) -> Result<Vec<Ch
         .buffered(CONCURRENCY);
     while let Some(answer) = asked.try_next().await? {
         answers.push(answer);
-        if show && answers.len() % 64 == 0 {
-            let rate = answers.len() as f64 / start.elapsed().as_secs_f64();
-            let left = (rows.len() - answers.len()) as f64 / rate;
-            let done = answers.len();
-            eprint!(
-                "\r{done} of {} texts, {rate:.0}/s, {left:.0} s left   ",
-                rows.len()
-            );
-        }
+        bar.inc(1);
     }
-    if show {
+    progress::clear(&bar);
+    if progress::is_shown() {
         eprintln!(
-            "\r{} texts in {:.1} s{:30}",
+            "{} texts in {:.1} s",
             rows.len(),
-            start.elapsed().as_secs_f64(),
-            ""
+            start.elapsed().as_secs_f64()
         );
     }
     Ok(answers)
@@ -143,6 +147,21 @@ fn pairs<'r>(
         Truth::Spans { .. } => None,
     })
     .collect()
+}
+
+/// The scores of `label` with their truth, by source.
+fn scored_by_source(rows: &[Row], answers: &[CheckResponse], label: &str) -> report::Scored {
+    let of = |source: &str| {
+        let here = rows
+            .iter()
+            .zip(answers)
+            .filter(|(row, _)| row.source == source);
+        pairs(here, label)
+    };
+    let sources = sources(rows).into_iter();
+    sources
+        .map(|source| (source.to_owned(), of(source)))
+        .collect()
 }
 
 fn classes(
@@ -295,22 +314,37 @@ fn entities(rows: &[Row], answers: &[CheckResponse]) -> Value {
 
 // === for people ===
 
+/// The measures of the whole, in the order they are shown.
+pub(super) const SUMMARY: [&str; 11] = [
+    "rows",
+    "threshold",
+    "auc",
+    "ap",
+    "f1",
+    "overlap_f1",
+    "recall",
+    "recall_at_1pct_fpr",
+    "hard_benign_accuracy",
+    "long_benign_accuracy",
+    "calibration_error",
+];
+/// The measures of a part.
+pub(super) const COLUMNS: [&str; 10] = [
+    "truth",
+    "found",
+    "positives",
+    "negatives",
+    "auc",
+    "ap",
+    "f1",
+    "overlap_f1",
+    "precision",
+    "recall",
+];
+
 fn print(out: &mut impl Write, report: &Value) -> Result<()> {
-    let keys = [
-        "rows",
-        "threshold",
-        "auc",
-        "ap",
-        "f1",
-        "overlap_f1",
-        "recall",
-        "recall_at_1pct_fpr",
-        "hard_benign_accuracy",
-        "long_benign_accuracy",
-        "calibration_error",
-    ];
     writeln!(out, "{}", report["label"].as_str().unwrap_or_default())?;
-    for key in keys {
+    for key in SUMMARY {
         if !report[key].is_null() {
             writeln!(out, "  {key:<22} {}", number(&report[key]))?;
         }
@@ -331,22 +365,11 @@ fn print(out: &mut impl Write, report: &Value) -> Result<()> {
             )?;
         }
     }
-    let columns = [
-        "truth",
-        "found",
-        "positives",
-        "negatives",
-        "auc",
-        "ap",
-        "f1",
-        "overlap_f1",
-        "recall",
-    ];
     for part in ["per_label", "per_source"] {
         let Some(rows) = report[part].as_object() else {
             continue;
         };
-        let shown: Vec<&str> = columns
+        let shown: Vec<&str> = COLUMNS
             .into_iter()
             .filter(|c| rows.values().any(|row| !row[*c].is_null()))
             .collect();
@@ -367,7 +390,7 @@ fn print(out: &mut impl Write, report: &Value) -> Result<()> {
     Ok(())
 }
 
-fn number(value: &Value) -> String {
+pub(super) fn number(value: &Value) -> String {
     match value {
         Value::Number(n) if n.is_f64() => format!("{:.4}", n.as_f64().unwrap_or_default()),
         Value::Null => "-".into(),

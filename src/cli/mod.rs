@@ -3,9 +3,16 @@
 mod assemble;
 mod check;
 mod eval;
+mod input;
+mod journal;
 mod keys;
+mod load;
 mod models;
+mod progress;
+mod reload;
 mod render;
+mod report;
+mod scan;
 mod serve;
 mod target;
 
@@ -39,6 +46,10 @@ enum Command {
     Check(check::Args),
     /// Measure a detector on labelled data.
     Eval(eval::Args),
+    /// Check many texts and write a line for each.
+    Scan(scan::Args),
+    /// Put load on a server and measure rates and latencies.
+    Load(load::Args),
     /// Look at model packages.
     Models(models::Args),
     /// Make API keys.
@@ -53,7 +64,8 @@ enum Done {
 }
 
 /// An error as the user sees it: one line on standard error.
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+type Error = Box<dyn std::error::Error + Send + Sync>;
+type Result<T> = std::result::Result<T, Error>;
 
 /// Runs the program.
 #[must_use]
@@ -63,6 +75,8 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Eval(args) => eval::run(&args),
+        Command::Scan(args) => scan::run(&args),
+        Command::Load(args) => load::run(&args),
         Command::Models(args) => models::run(&args),
         Command::Keys(args) => keys::run(&args),
     };

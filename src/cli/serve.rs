@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Done, Result, assemble, runtime};
+use super::{Done, Result, assemble, reload, runtime};
 use crate::api::{Server, ServerHandle};
 use crate::config::Config;
 use crate::engine::DeviceChoice;
-use crate::ops::{logs, metrics};
+use crate::ops::{logs, metrics, traces};
 
 /// What `serve` can be told on the command line; all else is in the file.
 #[derive(Debug, clap::Args)]
@@ -59,6 +59,9 @@ pub(super) struct Args {
     /// Log level, or a list of target=level [default: info].
     #[arg(long, value_name = "FILTER", env = "PORTCULLIS_LOG")]
     log: Option<String>,
+    /// Collector for traces, OTLP over gRPC (http://HOST:4317) [default: no traces].
+    #[arg(long, value_name = "URL", env = "PORTCULLIS_OTLP_ENDPOINT")]
+    otlp_endpoint: Option<String>,
 }
 
 impl Args {
@@ -107,6 +110,12 @@ impl Args {
         if let Some(filter) = &self.log {
             config.log.filter.clone_from(filter);
         }
+        if self.otlp_endpoint.is_some() {
+            config
+                .telemetry
+                .otlp_endpoint
+                .clone_from(&self.otlp_endpoint);
+        }
         Ok(config)
     }
 }
@@ -114,9 +123,16 @@ impl Args {
 pub(super) fn run(args: &Args) -> Result<Done> {
     let config = args.config()?;
     config.validate()?;
-    logs::start(config.log.format, &config.log.filter)?;
-    logs::report_panics_without_messages();
-    runtime()?.block_on(serve(config))
+    runtime()?.block_on(async {
+        let traces = traces::start(&config.telemetry)?;
+        logs::start(config.log.format, &config.log.filter, traces.as_ref())?;
+        logs::report_panics_without_messages();
+        let served = serve(config).await;
+        if let Some(traces) = traces {
+            traces.stop().await;
+        }
+        served
+    })
 }
 
 async fn serve(config: Config) -> Result<Done> {
@@ -147,6 +163,12 @@ async fn serve(config: Config) -> Result<Done> {
         }
         stop.shut_down();
     });
-    server.run(handle, move || assemble(&config)).await?;
+    let (runtime, watched) = (tokio::runtime::Handle::current(), config.clone());
+    let load = move || {
+        let guard = assemble(&config)?;
+        runtime.spawn(reload::watch(watched, guard.policies().clone()));
+        Ok::<_, super::AssembleError>(guard)
+    };
+    server.run(handle, load).await?;
     Ok(Done::Fine)
 }

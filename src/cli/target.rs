@@ -4,23 +4,21 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use tonic::Status;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
 use super::{Result, assemble};
-use crate::api::convert;
 use crate::api::pb::v1::guard_service_client::GuardServiceClient;
 use crate::api::pb::v1::{CheckRequest, CheckResponse, ListDetectorsRequest};
+use crate::api::{self, convert};
 use crate::config::Config;
 use crate::guard::Guard;
 use crate::ops::auth::Tenant;
 
-/// Options of every command that checks texts.
+/// Who calls a server, and whom the caller trusts.
 #[derive(Debug, clap::Args)]
-pub(super) struct Target {
-    /// Ask this server (http://HOST:PORT or https://HOST:PORT) instead of checking in process.
-    #[arg(long, value_name = "URL", env = "PORTCULLIS_SERVER")]
-    server: Option<String>,
+pub(super) struct Credentials {
     /// API key for the server.
     #[arg(
         long,
@@ -32,6 +30,16 @@ pub(super) struct Target {
     /// Authorities (PEM) that vouch for the server.
     #[arg(long, value_name = "FILE", env = "PORTCULLIS_CA")]
     ca: Option<PathBuf>,
+}
+
+/// Options of every command that checks texts.
+#[derive(Debug, clap::Args)]
+pub(super) struct Target {
+    /// Ask this server (http://HOST:PORT or https://HOST:PORT) instead of checking in process.
+    #[arg(long, value_name = "URL", env = "PORTCULLIS_SERVER")]
+    server: Option<String>,
+    #[command(flatten)]
+    credentials: Credentials,
     /// Model package to check with, in process [default: the bundled one].
     #[arg(long, value_name = "DIR", conflicts_with = "server")]
     package: Option<PathBuf>,
@@ -58,6 +66,36 @@ pub(super) enum Client {
 /// Largest answer that is read.
 const MAX_ANSWER: usize = 64 << 20;
 
+impl Credentials {
+    /// A connection to the server at `url`.
+    pub(super) async fn connect(&self, url: &str) -> Result<Channel> {
+        let mut endpoint = Endpoint::from_shared(url.to_owned())
+            .map_err(|e| format!("{url:?}: {e}"))?
+            .connect_timeout(Duration::from_secs(5));
+        if url.starts_with("https:") {
+            let mut tls = ClientTlsConfig::new();
+            if let Some(file) = &self.ca {
+                let pem = std::fs::read(file).map_err(|e| format!("{}: {e}", file.display()))?;
+                tls = tls.ca_certificate(Certificate::from_pem(pem));
+            }
+            endpoint = endpoint.tls_config(tls)?;
+        }
+        let channel = endpoint.connect().await;
+        channel.map_err(|e| format!("cannot reach {url}: {}", root_cause(&e)).into())
+    }
+
+    /// The header that carries the key.
+    pub(super) fn key(&self) -> Result<Option<MetadataValue<Ascii>>> {
+        let Some(key) = &self.api_key else {
+            return Ok(None);
+        };
+        let value = format!("Bearer {key}").parse();
+        Ok(Some(value.map_err(
+            |_| "--api-key: has characters that no header may have",
+        )?))
+    }
+}
+
 impl Target {
     /// Loads the packages, or connects to the server.
     pub(super) async fn connect(&self) -> Result<Client> {
@@ -71,31 +109,10 @@ impl Target {
             }
             return Ok(Client::Local(assemble(&config)?));
         };
-        let mut endpoint = Endpoint::from_shared(url.clone())
-            .map_err(|e| format!("--server {url:?}: {e}"))?
-            .connect_timeout(Duration::from_secs(5));
-        if url.starts_with("https:") {
-            let mut tls = ClientTlsConfig::new();
-            if let Some(file) = &self.ca {
-                let pem = std::fs::read(file).map_err(|e| format!("{}: {e}", file.display()))?;
-                tls = tls.ca_certificate(Certificate::from_pem(pem));
-            }
-            endpoint = endpoint.tls_config(tls)?;
-        }
-        let key = match &self.api_key {
-            None => None,
-            Some(key) => {
-                let value = format!("Bearer {key}").parse();
-                Some(value.map_err(|_| "--api-key: has characters that no header may have")?)
-            }
-        };
-        let channel = endpoint
-            .connect()
-            .await
-            .map_err(|e| format!("cannot reach {url}: {}", root_cause(&e)))?;
+        let channel = self.credentials.connect(url).await?;
         Ok(Client::Remote {
             url: url.clone(),
-            key,
+            key: self.credentials.key()?,
             service: GuardServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER),
         })
     }
@@ -108,19 +125,32 @@ impl Client {
         request: CheckRequest,
         timeout: Duration,
     ) -> Result<CheckResponse> {
+        let answer = self.ask(request, timeout).await;
+        answer.map_err(|status| self.failed(&status).into())
+    }
+
+    /// As [`Self::check`], with the status as a caller of the API gets it.
+    pub(super) async fn ask(
+        &self,
+        request: CheckRequest,
+        timeout: Duration,
+    ) -> std::result::Result<CheckResponse, Status> {
         match self {
             Self::Local(guard) => {
                 let deadline = Instant::now() + timeout;
                 let tenant = Tenant::anonymous().0;
                 let utf16 = request.utf16_offsets;
-                let check = convert::check(request, tenant, deadline, || "check".into())?;
-                Ok(convert::verdict(guard.check(&check).await?, utf16))
+                let check = convert::check(request, tenant, deadline, || "check".into());
+                let check = check.map_err(api::status)?;
+                let verdict = guard.check(&check).await.map_err(api::status)?;
+                let token = guard.seal(&check.tenant, &verdict).map_err(api::status)?;
+                let token = token.unwrap_or_default();
+                Ok(convert::verdict(verdict, token, utf16))
             }
             Self::Remote { service, .. } => {
                 let mut request = self.authorised(request);
                 request.set_timeout(timeout);
-                let answer = service.clone().check(request).await;
-                Ok(answer.map_err(|s| self.failed(&s))?.into_inner())
+                Ok(service.clone().check(request).await?.into_inner())
             }
         }
     }
@@ -157,13 +187,13 @@ impl Client {
         request
     }
 
-    fn failed(&self, status: &tonic::Status) -> String {
-        let url = match self {
-            Self::Local(_) => "",
-            Self::Remote { url, .. } => url,
-        };
+    /// What went wrong, in a line.
+    pub(super) fn failed(&self, status: &Status) -> String {
         let message = super::render::printable(status.message());
-        format!("{url}: {:?}: {message}", status.code())
+        match self {
+            Self::Local(_) => message,
+            Self::Remote { url, .. } => format!("{url}: {:?}: {message}", status.code()),
+        }
     }
 }
 

@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::patterns::{Family, PatternError, PatternSet};
 use super::probe::{self, ProbeError};
 use crate::encoder::Model;
 use crate::engine::{Engine, EngineError, HeadSet, ModelId};
-use crate::package::{HeadSpec, Package, PackageError};
+use crate::package::{HeadSpec, Package, PackageError, Task};
 use crate::scheduler::{CostModel, calibrate};
+use crate::text::normalise::Transformation;
 use crate::text::{TextTokenizer, WindowPlan};
 
 /// A package to load.
@@ -33,16 +35,80 @@ impl From<PathBuf> for PackageSource {
     }
 }
 
-/// One capability, given by one head of one package.
+/// One capability.
 #[derive(Debug, Clone)]
 pub struct Detector {
     /// How callers and policies name it.
     pub name: String,
-    /// Index into [`Catalog::packages`].
-    pub package: usize,
-    /// Index into [`LoadedPackage::heads`].
-    pub head: usize,
+    /// The capability: `injection`, `toxicity`, `pii`, `secrets`, `obfuscation`, ...
+    pub kind: String,
+    /// What gives it.
+    pub source: Source,
+    /// Whether its findings are spans of their own, or classes of a text.
+    pub finds_spans: bool,
+    /// The labels its findings carry.
+    pub labels: Vec<String>,
+    /// Score from which each label is a finding, unless a policy says otherwise.
+    pub thresholds: BTreeMap<String, f32>,
 }
+
+/// What a detector's scores come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// A head of a package.
+    Head {
+        /// Index into [`Catalog::packages`].
+        package: usize,
+        /// Index into [`LoadedPackage::heads`].
+        head: usize,
+    },
+    /// Patterns.
+    Patterns(Family),
+    /// What normalisation undid.
+    Obfuscation,
+}
+
+impl Detector {
+    /// A detector that needs no model; every label counts from 0.5 on.
+    fn built_in(name: &str, kind: &str, source: Source, labels: &[&str]) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind: kind.to_owned(),
+            source,
+            finds_spans: matches!(source, Source::Patterns(_)),
+            labels: labels.iter().map(|&l| l.to_owned()).collect(),
+            thresholds: labels.iter().map(|&l| (l.to_owned(), 0.5)).collect(),
+        }
+    }
+
+    /// The detectors that every server has.
+    fn without_model() -> Vec<Self> {
+        let mut all: Vec<Self> = Family::ALL
+            .into_iter()
+            .map(|family| {
+                let kind = match family {
+                    Family::Pii => "pii",
+                    Family::Secrets => "secrets",
+                };
+                let source = Source::Patterns(family);
+                Self::built_in(family.detector(), kind, source, &family.labels())
+            })
+            .collect();
+        let kinds = Transformation::ALL.map(Transformation::name);
+        let labels: Vec<&str> = std::iter::once(OBFUSCATION).chain(kinds).collect();
+        let mut obfuscation =
+            Self::built_in(OBFUSCATION, OBFUSCATION, Source::Obfuscation, &labels);
+        // The text as a whole counts; single kinds explain it and count where a policy says so.
+        obfuscation
+            .thresholds
+            .retain(|label, _| label == OBFUSCATION);
+        all.push(obfuscation);
+        all
+    }
+}
+
+/// The detector of hidden text, and its label for a text as a whole.
+pub const OBFUSCATION: &str = "obfuscation";
 
 /// A package whose model is on the engine.
 #[derive(Debug)]
@@ -72,6 +138,8 @@ pub struct Catalog {
     pub detectors: Vec<Detector>,
     /// The device that runs the models.
     pub device: Arc<str>,
+    pii: PatternSet,
+    secrets: PatternSet,
 }
 
 /// Why the packages cannot serve.
@@ -108,6 +176,9 @@ pub enum CatalogError {
         /// Another package, or the same.
         second: String,
     },
+    /// The built-in patterns cannot be compiled.
+    #[error(transparent)]
+    Patterns(#[from] PatternError),
     /// There is nothing to serve.
     #[error("no package is configured")]
     Empty,
@@ -123,8 +194,10 @@ impl Catalog {
     ) -> Result<(Self, Vec<CostModel>), CatalogError> {
         let mut catalog = Self {
             packages: Vec::new(),
-            detectors: Vec::new(),
+            detectors: Detector::without_model(),
             device: engine.device().into(),
+            pii: PatternSet::new(&[Family::Pii], &[])?,
+            secrets: PatternSet::new(&[Family::Secrets], &[])?,
         };
         let mut costs = Vec::new();
         for package in packages {
@@ -153,20 +226,26 @@ impl Catalog {
         for (head, spec) in package.manifest.heads.iter().enumerate() {
             let name = names.get(&spec.detector).unwrap_or(&spec.detector).clone();
             if let Some(other) = self.detectors.iter().find(|d| d.name == name) {
-                let first = self
-                    .packages
-                    .get(other.package)
-                    .map_or(&package.manifest.name, |p| &p.name);
+                let first = match other.source {
+                    Source::Head { package, .. } => self.packages.get(package).map(|p| &p.name),
+                    Source::Patterns(_) | Source::Obfuscation => None,
+                };
                 return Err(CatalogError::SameName {
                     name,
-                    first: first.clone(),
+                    first: first.map_or("the server itself", String::as_str).into(),
                     second: package.manifest.name.clone(),
                 });
             }
             self.detectors.push(Detector {
                 name,
-                package: index,
-                head,
+                kind: spec.detector.clone(),
+                source: Source::Head {
+                    package: index,
+                    head,
+                },
+                finds_spans: matches!(spec.task, Task::Token(_)),
+                labels: spec.finding_labels().to_vec(),
+                thresholds: spec.thresholds.clone(),
             });
         }
         let same_tokenizer = self
@@ -200,15 +279,18 @@ impl Catalog {
         Ok(cost)
     }
 
+    /// The built-in patterns of a family.
+    #[must_use]
+    pub fn patterns(&self, family: Family) -> &PatternSet {
+        match family {
+            Family::Pii => &self.pii,
+            Family::Secrets => &self.secrets,
+        }
+    }
+
     /// The detector called `name`.
     #[must_use]
     pub fn detector(&self, name: &str) -> Option<&Detector> {
         self.detectors.iter().find(|d| d.name == name)
-    }
-
-    /// The head behind a detector.
-    #[must_use]
-    pub fn head(&self, detector: &Detector) -> &HeadSpec {
-        &self.packages[detector.package].heads[detector.head]
     }
 }

@@ -21,6 +21,8 @@ pub struct Check {
     pub selection: Selection,
     /// When the answer must be there.
     pub deadline: Instant,
+    /// Names the conversation, within which pseudonyms stay the same; the check alone where absent.
+    pub conversation: Option<String>,
     /// Report the score of every class, whatever the thresholds.
     pub include_scores: bool,
 }
@@ -35,7 +37,7 @@ pub struct Segment {
 }
 
 /// Where a text comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// The application's own instructions.
@@ -158,6 +160,15 @@ impl Check {
         }
         if self.id.contains(char::is_control) {
             return Err(invalid("request_id", "has control characters"));
+        }
+        if let Some(conversation) = &self.conversation
+            && (conversation.len() > limits.max_id_bytes || conversation.contains(char::is_control))
+        {
+            let problem = format!(
+                "has over {} bytes, or control characters",
+                limits.max_id_bytes
+            );
+            return Err(invalid("conversation_id", problem));
         }
         if self.segments.is_empty() {
             return Err(invalid("segments", "is empty; at least one is needed"));

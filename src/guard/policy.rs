@@ -5,12 +5,18 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Role};
-use crate::detect::Catalog;
-use crate::package::Task;
+use super::{Action, Redaction, Role};
+use crate::detect::Detector;
+use crate::detect::patterns::{CustomPattern, CustomShape, PatternSet};
 
 /// The policy that applies where a request names none.
 pub(crate) const DEFAULT: &str = "default";
+
+/// Name of the detector that a policy's own list of denied texts is.
+pub(crate) const DENIED: &str = "deny_list";
+
+/// Policies by name.
+pub type Policies = BTreeMap<String, Policy>;
 
 /// A policy, checked against the detectors there are.
 #[derive(Debug, Clone)]
@@ -23,6 +29,13 @@ pub struct Policy {
     pub on_error: OnError,
     /// One rule a detector, by detector name.
     pub rules: BTreeMap<String, Rule>,
+    /// What passes whatever detectors say: a span that one of its matches covers, a class where a match
+    /// covers the whole segment.
+    pub allow: Option<PatternSet>,
+    /// What is a finding of its own.
+    pub deny: Option<PatternSet>,
+    /// What a finding of `deny` leads to.
+    pub deny_action: Action,
 }
 
 /// How one detector applies.
@@ -34,6 +47,25 @@ pub struct Rule {
     pub roles: Vec<Role>,
     /// Score from which each label is a finding.
     pub thresholds: BTreeMap<String, f32>,
+    /// Actions on some roles that differ from `action`.
+    pub role_actions: BTreeMap<Role, Action>,
+    /// Actions on some labels that differ from both.
+    pub label_actions: BTreeMap<String, Action>,
+    /// What stands in the text instead of a finding.
+    pub redaction: Redaction,
+    /// The same, for some labels.
+    pub label_redactions: BTreeMap<String, Redaction>,
+}
+
+impl Rule {
+    /// What a finding of `label` in a text of `role` leads to.
+    #[must_use]
+    pub fn action_on(&self, label: &str, role: Role) -> Action {
+        let of_label = self.label_actions.get(label);
+        *of_label
+            .or_else(|| self.role_actions.get(&role))
+            .unwrap_or(&self.action)
+    }
 }
 
 /// What happens when a detector could not finish its work.
@@ -57,6 +89,25 @@ pub struct PolicyConfig {
     pub on_error: OnError,
     /// The detectors it applies, by name.
     pub detectors: BTreeMap<String, RuleConfig>,
+    /// What passes whatever detectors say.
+    pub allow: ListConfig,
+    /// What is a finding of its own.
+    pub deny: ListConfig,
+}
+
+/// Words and patterns that a policy names.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ListConfig {
+    /// Whole words or phrases, upper and lower case alike.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub words: Vec<String>,
+    /// Regular expressions by name, which findings carry as their label.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub patterns: BTreeMap<String, String>,
+    /// What a finding leads to (`deny` alone): `block` unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action: Option<Action>,
 }
 
 /// A rule as configured; what is left out is as in the built-in policy.
@@ -72,6 +123,18 @@ pub struct RuleConfig {
     /// Thresholds that differ from the package's, by label.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub thresholds: BTreeMap<String, f32>,
+    /// Actions on some roles that differ from `action`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub role_actions: BTreeMap<Role, Action>,
+    /// Actions on some labels that differ from both.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub label_actions: BTreeMap<String, Action>,
+    /// `replace`, `mask`, `hash` or `pseudonym`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redaction: Option<Redaction>,
+    /// The same, for some labels.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub label_redactions: BTreeMap<String, Redaction>,
 }
 
 /// What is wrong with a policy or with the name of one.
@@ -111,6 +174,30 @@ pub enum PolicyError {
         /// The policy.
         policy: String,
     },
+    /// A list cannot be used.
+    #[error("policies.{policy}.{list}: {problem}")]
+    List {
+        /// The policy.
+        policy: String,
+        /// `allow` or `deny`.
+        list: &'static str,
+        /// What is wrong.
+        problem: String,
+    },
+    /// It names a label that the detector does not have.
+    #[error("policies.{policy}.detectors.{detector}.{field}.{label}: no label of {detector}; {} are", known.join(", "))]
+    Label {
+        /// The policy.
+        policy: String,
+        /// The detector.
+        detector: String,
+        /// The table.
+        field: &'static str,
+        /// The label.
+        label: String,
+        /// The labels there are.
+        known: Vec<String>,
+    },
     /// It sets a threshold that means nothing.
     #[error("policies.{policy}.detectors.{detector}.thresholds.{label}: {problem}")]
     Threshold {
@@ -128,47 +215,65 @@ pub enum PolicyError {
 impl Policy {
     /// The policy that a server without configuration applies: injection where text comes from
     /// outside (users, tools, documents) and toxicity in what users and models say are blocked;
-    /// personal data is redacted everywhere but in the application's own instructions; a detector of
-    /// any other kind blocks wherever it finds something.
+    /// personal data and secrets are redacted everywhere but in the application's own instructions;
+    /// hidden text is noted; a detector of any other kind blocks wherever it finds something.
     #[must_use]
-    pub fn built_in(catalog: &Catalog) -> Self {
-        let rules = catalog
-            .detectors
-            .iter()
-            .map(|detector| {
-                let head = catalog.head(detector);
-                let (action, roles) = match head.detector.as_str() {
-                    "injection" => (Action::Block, vec![Role::User, Role::Tool, Role::Document]),
-                    "toxicity" => (Action::Block, vec![Role::User, Role::Assistant]),
-                    "pii" => (
-                        Action::Redact,
-                        vec![Role::User, Role::Assistant, Role::Tool, Role::Document],
-                    ),
-                    _ => (Action::Block, Role::ALL.to_vec()),
-                };
-                let rule = Rule {
-                    action,
-                    roles,
-                    thresholds: head.thresholds.clone(),
-                };
-                (detector.name.clone(), rule)
-            })
-            .collect();
+    pub fn built_in(detectors: &[Detector]) -> Self {
         Self {
             id: DEFAULT.into(),
             version: "built-in".into(),
             on_error: OnError::Closed,
-            rules,
+            rules: detectors
+                .iter()
+                .map(|detector| (detector.name.clone(), Rule::built_in(detector)))
+                .collect(),
+            allow: None,
+            deny: None,
+            deny_action: Action::Block,
         }
+    }
+
+    /// Policies that are always there, each the built-in one with other weights: `chat` for an assistant
+    /// that talks to users; `rag` for one that reads documents, in which hidden text is blocked and
+    /// personal data is left alone; `code` for one that reads and writes code, where users may well
+    /// quote attacks, and secrets matter most.
+    #[must_use]
+    pub fn presets(detectors: &[Detector]) -> Vec<Self> {
+        let preset = |name: &str, change: &dyn Fn(&Detector, &mut Rule)| {
+            let mut policy = Self::built_in(detectors);
+            policy.id = name.into();
+            for detector in detectors {
+                if let Some(rule) = policy.rules.get_mut(&detector.name) {
+                    change(detector, rule);
+                }
+            }
+            policy
+        };
+        let outside = [Role::Tool, Role::Document];
+        vec![
+            preset("chat", &|_, _| {}),
+            preset("rag", &|detector, rule| match detector.kind.as_str() {
+                "obfuscation" => {
+                    rule.role_actions = outside.map(|role| (role, Action::Block)).into();
+                }
+                "pii" => rule.roles.retain(|role| !outside.contains(role)),
+                _ => {}
+            }),
+            preset("code", &|detector, rule| match detector.kind.as_str() {
+                "injection" => rule.role_actions = [(Role::User, Action::Monitor)].into(),
+                "toxicity" | "pii" => rule.action = Action::Monitor,
+                "secrets" => rule.roles = Role::ALL.to_vec(),
+                _ => {}
+            }),
+        ]
     }
 
     /// Makes the policy `name` from its configuration.
     pub fn configured(
         name: &str,
         config: &PolicyConfig,
-        catalog: &Catalog,
+        detectors: &[Detector],
     ) -> Result<Self, PolicyError> {
-        let mut base = Self::built_in(catalog);
         let mut rules = BTreeMap::new();
         if config.detectors.is_empty() {
             return Err(PolicyError::Empty {
@@ -176,46 +281,14 @@ impl Policy {
             });
         }
         for (detector, rule) in &config.detectors {
-            let Some(mut merged) = base.rules.remove(detector) else {
+            let Some(known) = detectors.iter().find(|d| d.name == *detector) else {
                 return Err(PolicyError::Detector {
                     policy: name.into(),
                     detector: detector.clone(),
-                    known: catalog.detectors.iter().map(|d| d.name.clone()).collect(),
+                    known: detectors.iter().map(|d| d.name.clone()).collect(),
                 });
             };
-            let labels = catalog
-                .detector(detector)
-                .map_or(&[] as &[String], |d| catalog.head(d).finding_labels());
-            for (label, &threshold) in &rule.thresholds {
-                let problem = if !labels.contains(label) {
-                    format!("no label of {detector}; {} are", labels.join(", "))
-                } else if !(0.0..=1.0).contains(&threshold) {
-                    format!("{threshold} does not lie between 0 and 1")
-                } else {
-                    merged.thresholds.insert(label.clone(), threshold);
-                    continue;
-                };
-                return Err(PolicyError::Threshold {
-                    policy: name.into(),
-                    detector: detector.clone(),
-                    label: label.clone(),
-                    problem,
-                });
-            }
-            merged.action = rule.action.unwrap_or(merged.action);
-            let finds_spans = catalog
-                .detector(detector)
-                .is_some_and(|d| matches!(catalog.head(d).task, Task::Token(_)));
-            if merged.action == Action::Redact && !finds_spans {
-                return Err(PolicyError::NothingToRedact {
-                    policy: name.into(),
-                    detector: detector.clone(),
-                });
-            }
-            if let Some(roles) = &rule.roles {
-                merged.roles.clone_from(roles);
-            }
-            rules.insert(detector.clone(), merged);
+            rules.insert(detector.clone(), Rule::configured(name, rule, known)?);
         }
         Ok(Self {
             id: name.into(),
@@ -226,6 +299,138 @@ impl Policy {
             },
             on_error: config.on_error,
             rules,
+            allow: config.allow.compile(name, "allow")?,
+            deny: config.deny.compile(name, "deny")?,
+            deny_action: config.deny.action.unwrap_or(Action::Block),
         })
+    }
+
+    /// What stands in a text instead of a finding of `detector` with `label`.
+    #[must_use]
+    pub fn redaction(&self, detector: &str, label: &str) -> Redaction {
+        let Some(rule) = self.rules.get(detector) else {
+            return Redaction::default();
+        };
+        *rule.label_redactions.get(label).unwrap_or(&rule.redaction)
+    }
+}
+
+impl Rule {
+    fn built_in(detector: &Detector) -> Self {
+        let everywhere_outside = vec![Role::User, Role::Assistant, Role::Tool, Role::Document];
+        let (action, roles) = match detector.kind.as_str() {
+            "injection" => (Action::Block, vec![Role::User, Role::Tool, Role::Document]),
+            "toxicity" => (Action::Block, vec![Role::User, Role::Assistant]),
+            "pii" | "secrets" => (Action::Redact, everywhere_outside),
+            "obfuscation" => (
+                Action::Monitor,
+                vec![Role::User, Role::Tool, Role::Document],
+            ),
+            _ => (Action::Block, Role::ALL.to_vec()),
+        };
+        Self {
+            action,
+            roles,
+            thresholds: detector.thresholds.clone(),
+            role_actions: BTreeMap::new(),
+            label_actions: BTreeMap::new(),
+            redaction: Redaction::default(),
+            label_redactions: BTreeMap::new(),
+        }
+    }
+
+    /// The built-in rule with what `config` changes.
+    fn configured(
+        policy: &str,
+        config: &RuleConfig,
+        detector: &Detector,
+    ) -> Result<Self, PolicyError> {
+        let mut rule = Self::built_in(detector);
+        let known = |field: &'static str, label: &String| -> Result<(), PolicyError> {
+            if detector.labels.contains(label) {
+                return Ok(());
+            }
+            Err(PolicyError::Label {
+                policy: policy.into(),
+                detector: detector.name.clone(),
+                field,
+                label: label.clone(),
+                known: detector.labels.clone(),
+            })
+        };
+        for (label, &threshold) in &config.thresholds {
+            known("thresholds", label)?;
+            if !(0.0..=1.0).contains(&threshold) {
+                return Err(PolicyError::Threshold {
+                    policy: policy.into(),
+                    detector: detector.name.clone(),
+                    label: label.clone(),
+                    problem: format!("{threshold} does not lie between 0 and 1"),
+                });
+            }
+            rule.thresholds.insert(label.clone(), threshold);
+        }
+        for label in config.label_actions.keys() {
+            known("label_actions", label)?;
+        }
+        for label in config.label_redactions.keys() {
+            known("label_redactions", label)?;
+        }
+        rule.action = config.action.unwrap_or(rule.action);
+        rule.role_actions.clone_from(&config.role_actions);
+        rule.label_actions.clone_from(&config.label_actions);
+        rule.redaction = config.redaction.unwrap_or_default();
+        rule.label_redactions.clone_from(&config.label_redactions);
+        let mut actions = std::iter::once(&rule.action)
+            .chain(rule.role_actions.values())
+            .chain(rule.label_actions.values());
+        if !detector.finds_spans && actions.any(|a| *a == Action::Redact) {
+            return Err(PolicyError::NothingToRedact {
+                policy: policy.into(),
+                detector: detector.name.clone(),
+            });
+        }
+        if let Some(roles) = &config.roles {
+            rule.roles.clone_from(roles);
+        }
+        Ok(rule)
+    }
+}
+
+impl ListConfig {
+    /// The patterns, if there are any.
+    fn compile(&self, policy: &str, list: &'static str) -> Result<Option<PatternSet>, PolicyError> {
+        let error = |problem: String| PolicyError::List {
+            policy: policy.into(),
+            list,
+            problem,
+        };
+        if list == "allow" && self.action.is_some() {
+            return Err(error(
+                "action belongs to deny; what is allowed passes".into(),
+            ));
+        }
+        let custom = |name: &str, label: &str, shape: CustomShape| CustomPattern {
+            name: name.to_owned(),
+            label: label.to_owned(),
+            shape,
+            context: Vec::new(),
+            score: 1.0,
+        };
+        let mut patterns: Vec<CustomPattern> = self
+            .patterns
+            .iter()
+            .map(|(name, regex)| custom(name, name, CustomShape::Regex(regex.clone())))
+            .collect();
+        if !self.words.is_empty() {
+            let shape = CustomShape::Words(self.words.clone());
+            patterns.push(custom("words", "DENIED", shape));
+        }
+        if patterns.is_empty() {
+            return Ok(None);
+        }
+        PatternSet::new(&[], &patterns)
+            .map(Some)
+            .map_err(|e| error(e.to_string()))
     }
 }

@@ -1,11 +1,13 @@
 //! What a check answers.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::text::Position;
+use crate::text::normalise::Transformation;
 
 /// What to do, from mild to strict; a verdict's action is the strictest of its findings'.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
@@ -45,6 +47,8 @@ pub struct Verdict {
     pub detectors: Vec<DetectorReport>,
     /// Texts with what must not pass taken out; for segments with a finding to redact.
     pub redacted: Vec<RedactedSegment>,
+    /// What the pseudonyms in `redacted` stand for.
+    pub pseudonyms: BTreeMap<String, String>,
     /// Where the time went.
     pub timings: Timings,
 }
@@ -69,6 +73,8 @@ pub struct Finding {
     pub detector: String,
     /// What it is.
     pub label: String,
+    /// The pattern that found it, where one did.
+    pub rule: Option<Arc<str>>,
     /// 0 to 1; none for detectors that do not score.
     pub score: Option<f32>,
     /// The score from which it counts.
@@ -79,6 +85,8 @@ pub struct Finding {
     pub end: Position,
     /// What the policy says about it.
     pub action: Action,
+    /// Disguises that were undone to read it.
+    pub undone: Vec<Transformation>,
 }
 
 /// How a detector fared.

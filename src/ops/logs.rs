@@ -4,8 +4,12 @@ use std::io::IsTerminal;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::Directive;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, fmt};
+
+use super::traces::Traces;
 
 /// How a log line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
@@ -29,21 +33,25 @@ pub fn report_panics_without_messages() {
     }));
 }
 
-/// Starts logging to standard error. `filter` is a level or a list of `target=level`.
+/// Starts logging to standard error, and `traces` if there are any. `filter` is a level or a list of
+/// `target=level`.
 ///
 /// A second call changes nothing, so that several servers may live in one process.
-pub fn start(format: LogFormat, filter: &str) -> Result<(), String> {
+pub fn start(format: LogFormat, filter: &str, traces: Option<&Traces>) -> Result<(), String> {
     let filter = EnvFilter::try_new(filter).map_err(|e| format!("log filter {filter:?}: {e}"))?;
     // The tokenizer library logs pieces of texts at its finest level.
     let quiet = Directive::from_str("tokenizers=off").map_err(|e| e.to_string())?;
     let filter = filter.add_directive(quiet);
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
-    let _ = match format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().try_init(),
+    let lines = match format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().boxed(),
     };
+    let _ = tracing_subscriber::registry()
+        .with(traces.map(Traces::layer))
+        .with(lines.with_filter(filter))
+        .try_init();
     Ok(())
 }

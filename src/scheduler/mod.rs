@@ -12,6 +12,7 @@
 mod cost;
 mod job;
 mod queue;
+mod stages;
 mod worker;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

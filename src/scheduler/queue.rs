@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::cost::CostModel;
+use super::stages::Stages;
 use super::{Job, JobResult, Refusal, SchedulerConfig, WindowOutcome};
 use crate::encoder::PackedBatch;
 use crate::engine::{HeadSet, ModelId};
@@ -80,6 +81,7 @@ struct JobState {
     missing: usize,
     short: bool,
     done: Option<oneshot::Sender<()>>,
+    stages: Stages,
 }
 
 /// A batch handed to the worker.
@@ -269,6 +271,7 @@ impl Queue {
             missing: count,
             short,
             done: Some(done),
+            stages: Stages::queue(count, tokens),
         };
         if count == 0 {
             state.finish();
@@ -466,7 +469,7 @@ impl Queue {
             batch.entries.push(id);
             for (job, _) in &entry.waiters {
                 if let Some(job) = self.jobs.get_mut(job) {
-                    job.started.get_or_insert(now);
+                    job.start(now);
                 }
             }
             if let Some(mut entry) = self.entries.remove(&id) {
@@ -562,7 +565,7 @@ impl Queue {
             };
             for (job, window) in entry.waiters {
                 if let Some(job) = self.jobs.get_mut(&job) {
-                    job.started.get_or_insert(now);
+                    job.start(now);
                     job.settle(window, outcome.clone(), now);
                 }
             }
@@ -608,6 +611,13 @@ impl ModelQueue {
 }
 
 impl JobState {
+    fn start(&mut self, now: Instant) {
+        if self.started.is_none() {
+            self.started = Some(now);
+            self.stages.engine();
+        }
+    }
+
     fn settle(&mut self, window: usize, outcome: WindowOutcome, now: Instant) {
         if let Some(slot @ None) = self.outcomes.get_mut(window) {
             *slot = Some(outcome);
@@ -620,6 +630,7 @@ impl JobState {
     }
 
     fn finish(&mut self) {
+        self.stages.end();
         if let Some(done) = self.done.take() {
             let _ = done.send(());
         }

@@ -4,6 +4,7 @@
 //! unless a name says otherwise.
 
 mod decode;
+pub mod normalise;
 mod pool;
 mod position;
 mod tokenize;

@@ -1,0 +1,355 @@
+//! Checksums and structure of numbers, addresses and wallets.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use sha2::{Digest, Sha256};
+use sha3::Keccak256;
+
+use super::rule::{Shape, Site};
+
+/// Luhn's checksum (ISO/IEC 7812-1, annex B).
+pub(super) fn luhn(digits: &[u32]) -> bool {
+    let sum: u32 = digits
+        .iter()
+        .rev()
+        .enumerate()
+        .map(|(place, &digit)| match (place % 2, digit) {
+            (0, d) => d,
+            (_, d) if d > 4 => 2 * d - 9,
+            (_, d) => 2 * d,
+        })
+        .sum();
+    sum.is_multiple_of(10)
+}
+
+/// Payment cards: Luhn's checksum, and a length that the issuer's prefix has.
+pub(super) fn card(site: &Site<'_>) -> Shape {
+    let digits = site.digits();
+    let varied = digits.iter().any(|d| Some(d) != digits.first());
+    let prefix = digits.iter().take(4).fold(0, |n, d| 10 * n + d);
+    let issuer = matches!(
+        (prefix, digits.len()),
+        (4000..=4999, 13 | 16 | 19)
+            | (5100..=5599 | 2221..=2720, 16)
+            | (3400..=3499 | 3700..=3799, 15)
+            | (3000..=3059 | 3600..=3699 | 3800..=3999, 14..=19)
+            | (3528..=3589, 16..=19)
+            | (1800 | 2131, 15)
+            | (6011 | 6440..=6599 | 6200..=6299 | 8100..=8199, 16..=19)
+            | (5000..=5099 | 5600..=6999, 12..=19)
+            | (2200..=2204, 16..=19)
+    );
+    let common = !matches!((prefix, digits.len()), (_, 12 | 13));
+    if !varied || !luhn(&digits) || site.inside_number() {
+        Shape::Wrong
+    } else {
+        Shape::proven_if(issuer && common)
+    }
+}
+
+/// The remainder by 97 of a text of digits and letters, these read as 10 to 35 (ISO 7064).
+fn mod97(mut text: impl Iterator<Item = char>) -> Option<u32> {
+    text.try_fold(0, |rest, c| {
+        let value = c.to_digit(36)?;
+        Some((if value < 10 { 10 * rest } else { 100 * rest } + value) % 97)
+    })
+}
+
+/// Lengths of IBANs by country, from the SWIFT registry.
+const IBAN_LENGTHS: &str = "AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BI27 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DJ27 \
+     DK18 DO28 EE20 EG29 ES24 FI18 FK18 FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HN28 HR21 HU28 IE22 \
+     IL23 IQ23 IS26 IT27 JO30 KW30 KZ20 LB28 LC32 LI21 LT20 LU20 LV21 LY25 MC27 MD24 ME22 MK19 MN20 \
+     MR27 MT31 MU30 NI28 NL18 NO15 OM23 PK24 PL28 PS29 PT25 QA29 RO24 RS22 RU33 SA24 SC31 SD18 SE24 \
+     SI19 SK24 SM27 SO23 ST25 SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20 YE30";
+
+/// IBAN: a country of the registry and the remainder 1 by 97; proven if the length is the country's.
+pub(super) fn iban(site: &Site<'_>) -> Shape {
+    let text: String = site
+        .text
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .map(|c| c.to_ascii_uppercase())
+        .collect();
+    let Some((head, tail)) = text.split_at_checked(4) else {
+        return Shape::Wrong;
+    };
+    let country = head.split_at(2).0;
+    let Some(length) = IBAN_LENGTHS
+        .split_whitespace()
+        .find_map(|entry| entry.strip_prefix(country)?.parse::<usize>().ok())
+    else {
+        return Shape::Wrong;
+    };
+    if mod97(tail.chars().chain(head.chars())) != Some(1) {
+        return Shape::Wrong;
+    }
+    Shape::proven_if(length == text.len())
+}
+
+/// IPv4 in dotted form, no octet with a leading zero, not part of a longer dotted number.
+pub(super) fn ipv4(site: &Site<'_>) -> Shape {
+    let dotted =
+        matches!(site.after, Some('.' | '-')) && site.then.is_some_and(char::is_alphanumeric);
+    Shape::plain_if(site.before != Some('-') && !dotted && site.text.parse::<Ipv4Addr>().is_ok())
+}
+
+/// IPv6: all eight groups, or an abbreviation of at least three groups with a digit among them.
+pub(super) fn ipv6(site: &Site<'_>) -> Shape {
+    if matches!(site.before, Some(':' | '.' | '-')) {
+        return Shape::Wrong;
+    }
+    let goes_on =
+        site.after == Some(':') && site.then.is_some_and(|c| c.is_ascii_hexdigit() || c == ':');
+    let groups = site.text.split(':').filter(|g| !g.is_empty()).count();
+    let octets = site.text.split(':').all(|g| g.len() == 2);
+    // A port may follow a whole address, more octets a row of them.
+    let longer = goes_on && (groups < 8 || octets || site.then == Some(':'));
+    let address = site.text.parse::<Ipv6Addr>().is_ok();
+    if longer || !address {
+        Shape::Wrong
+    } else if groups == 8 {
+        Shape::Proven
+    } else {
+        Shape::plain_if(groups >= 3 && site.text.contains(|c: char| c.is_ascii_digit()))
+    }
+}
+
+/// MAC addresses, not part of a longer row of octets such as a key's fingerprint.
+pub(super) fn mac(site: &Site<'_>) -> Shape {
+    let goes_on =
+        matches!(site.after, Some(':' | '-')) && site.then.is_some_and(|c| c.is_ascii_hexdigit());
+    let octets = site.text.split([':', '-']);
+    let same = octets.clone().all(|o| Some(o) == octets.clone().next());
+    Shape::plain_if(!goes_on && !same && !matches!(site.before, Some(':' | '-')))
+}
+
+/// E-mail: dots where they may stand, no file name (`icon@2x.png`), no remote of a repository.
+pub(super) fn email(site: &Site<'_>) -> Shape {
+    const FILES: [&str; 16] = [
+        "png", "jpg", "jpeg", "gif", "svg", "webp", "js", "ts", "css", "scss", "json", "html",
+        "md", "py", "lock", "zip",
+    ];
+    let Some((local, domain)) = site.text.rsplit_once('@') else {
+        return Shape::Wrong;
+    };
+    let ending = domain
+        .rsplit('.')
+        .next()
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    let labels = domain
+        .split('.')
+        .all(|l| !l.starts_with('-') && !l.ends_with('-'));
+    let remote = local == "git" && site.after == Some(':');
+    Shape::plain_if(
+        labels
+            && !remote
+            && !local.contains("..")
+            && !local.ends_with('.')
+            && !FILES.contains(&ending.as_str()),
+    )
+}
+
+/// A URL with a host that can be one: dotted, numeric, `localhost`, or with a port. One with a password
+/// is left to the secrets, its host to the rules for addresses.
+pub(super) fn url(site: &Site<'_>) -> Shape {
+    let rest = site
+        .text
+        .split_once("://")
+        .map_or(site.text, |(_, rest)| rest);
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let (user, host) = host.rsplit_once('@').unwrap_or(("", host));
+    let real = host.trim_end_matches('.').contains(['.', ':', '['])
+        || host.eq_ignore_ascii_case("localhost");
+    Shape::plain_if(real && !user.contains(':'))
+}
+
+/// Bitcoin addresses in base 58 with the checksum of a double SHA-256.
+pub(super) fn base58check(site: &Site<'_>) -> Shape {
+    const ALPHABET: &[u8] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
+    let mixed = site.text.contains(|c: char| c.is_ascii_alphabetic()) && site.digits().len() >= 2;
+    let mut bytes = [0u8; 25];
+    for c in site.text.bytes() {
+        let Some(mut carry) = ALPHABET.iter().position(|&a| a == c) else {
+            return Shape::Wrong;
+        };
+        for byte in bytes.iter_mut().rev() {
+            carry += 58 * usize::from(*byte);
+            *byte = (carry % 256) as u8;
+            carry /= 256;
+        }
+        if carry > 0 {
+            return Shape::plain_if(mixed);
+        }
+    }
+    let (payload, sum) = bytes.split_at(21);
+    let digest = Sha256::digest(Sha256::digest(payload));
+    if digest.starts_with(sum) {
+        Shape::Proven
+    } else {
+        Shape::plain_if(mixed)
+    }
+}
+
+/// Segwit addresses: the bech32 or bech32m checksum (BIP 173, BIP 350).
+pub(super) fn bech32(site: &Site<'_>) -> Shape {
+    const ALPHABET: &str = "qpzry9x8gf2tvdw0s3jn54khce6mua7l";
+    const GENERATORS: [u32; 5] = [
+        0x3b6a_57b2,
+        0x2650_8e6d,
+        0x1ea1_19fa,
+        0x3d42_33dd,
+        0x2a14_62b3,
+    ];
+    let lower = site.text.to_ascii_lowercase();
+    if lower != site.text && site.text.to_ascii_uppercase() != site.text {
+        return Shape::Wrong;
+    }
+    let Some((prefix, data)) = lower.rsplit_once('1') else {
+        return Shape::Wrong;
+    };
+    let high = prefix.bytes().map(|b| u32::from(b) >> 5);
+    let low = prefix.bytes().map(|b| u32::from(b) & 31);
+    let values = data
+        .chars()
+        .filter_map(|c| ALPHABET.find(c))
+        .map(|v| v as u32);
+    let mut sum = 1u32;
+    for value in high.chain([0]).chain(low).chain(values) {
+        let top = sum >> 25;
+        sum = (sum & 0x1ff_ffff) << 5 ^ value;
+        for (bit, generator) in GENERATORS.iter().enumerate() {
+            if top >> bit & 1 == 1 {
+                sum ^= generator;
+            }
+        }
+    }
+    Shape::proven_if(sum == 1 || sum == 0x2bc8_30a3)
+}
+
+/// Ethereum addresses: the checksum that mixed case carries (EIP-55).
+pub(super) fn eip55(site: &Site<'_>) -> Shape {
+    let Some(hex) = site.text.get(2..) else {
+        return Shape::Wrong;
+    };
+    let varied = hex.bytes().any(|b| Some(b) != hex.bytes().next());
+    let lower = hex.to_ascii_lowercase();
+    let digest = Keccak256::digest(lower.as_bytes());
+    let agrees = hex.bytes().enumerate().all(|(i, c)| {
+        let byte = digest.get(i / 2).copied().unwrap_or_default();
+        let nibble = if i % 2 == 0 { byte >> 4 } else { byte & 15 };
+        !c.is_ascii_alphabetic() || c.is_ascii_uppercase() == (nibble > 7)
+    });
+    let mixed = hex != lower && hex.contains(|c: char| c.is_ascii_lowercase());
+    if varied {
+        Shape::proven_if(mixed && agrees)
+    } else {
+        Shape::Wrong
+    }
+}
+
+/// US social security numbers: areas, groups and serials that are given out.
+pub(super) fn ssn(site: &Site<'_>) -> Shape {
+    let number = site.digits().iter().fold(0, |n, d| 10 * n + d);
+    let (area, group, serial) = (number / 1_000_000, number / 10_000 % 100, number % 10_000);
+    let given = !matches!(area, 0 | 666 | 900..) && group != 0 && serial != 0;
+    let sample = matches!(number, 78_051_120 | 123_456_789 | 219_099_999);
+    if sample || site.inside_number() {
+        Shape::Wrong
+    } else {
+        Shape::proven_if(given)
+    }
+}
+
+/// A day that the calendar may have, in whichever order its numbers stand.
+pub(super) fn date(site: &Site<'_>) -> Shape {
+    let numbers: Vec<u32> = site
+        .text
+        .split(|c: char| !c.is_ascii_digit())
+        .filter_map(|n| n.parse().ok())
+        .collect();
+    let possible = match *numbers.as_slice() {
+        [year, month, day] if year > 31 => month_and_day(month, day) && lived_in(year),
+        [a, b, year] => {
+            (month_and_day(a, b) || month_and_day(b, a)) && (year < 100 || lived_in(year))
+        }
+        // The month is a word.
+        [day, year] => (1..=31).contains(&day) && (year < 100 || lived_in(year)),
+        _ => false,
+    };
+    Shape::plain_if(possible && !site.inside_number())
+}
+
+fn month_and_day(month: u32, day: u32) -> bool {
+    (1..=12).contains(&month) && (1..=31).contains(&day)
+}
+
+fn lived_in(year: u32) -> bool {
+    (1900..=2099).contains(&year)
+}
+
+/// A number on its own: not a part of a longer one, and not all one digit.
+pub(super) fn number(site: &Site<'_>) -> Shape {
+    let digits = site.digits();
+    let varied = digits.iter().any(|d| Some(d) != digits.first());
+    Shape::plain_if(varied && !site.inside_number())
+}
+
+/// A number that is no part of a longer one.
+pub(super) fn alone(site: &Site<'_>) -> Shape {
+    Shape::plain_if(!site.inside_number())
+}
+
+/// An identifier of letters and digits, no social security number.
+pub(super) fn identifier(site: &Site<'_>) -> Shape {
+    let groups: Vec<usize> = site.text.split('-').map(str::len).collect();
+    let digits = site.digits().len();
+    Shape::plain_if(digits >= 4 && groups != [3, 2, 4] && !site.inside_number())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checksums_agree_with_published_examples() {
+        let site = |text| Site {
+            text,
+            whole: text,
+            before: None,
+            after: None,
+            then: None,
+        };
+        assert_eq!(iban(&site("GB82 WEST 1234 5698 7654 32")), Shape::Proven);
+        assert_eq!(iban(&site("GB82 WEST 1234 5698 7654 33")), Shape::Wrong);
+        assert_eq!(
+            base58check(&site("1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa")),
+            Shape::Proven
+        );
+        assert_eq!(
+            base58check(&site("1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNb")),
+            Shape::Plain
+        );
+        for address in [
+            "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4",
+            "BC1QW508D6QEJXTDG4Y5R3ZARVARY0C5XW7KV8F3T4",
+            "bc1p0xlxvlhemja6c4dqv22uapctqupfhlxm9h8z3k2e72q4k9hcz7vqzk5jj0",
+        ] {
+            assert_eq!(bech32(&site(address)), Shape::Proven, "{address}");
+        }
+        assert_eq!(
+            bech32(&site("bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t5")),
+            Shape::Plain
+        );
+        assert_eq!(
+            eip55(&site("0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed")),
+            Shape::Proven
+        );
+        assert_eq!(
+            eip55(&site("0x5aaeb6053F3E94C9b9A09f33669435E7Ef1BeAed")),
+            Shape::Plain
+        );
+        assert_eq!(card(&site("4111 1111 1111 1111")), Shape::Proven);
+        assert_eq!(card(&site("4111 1111 1111 1112")), Shape::Wrong);
+    }
+}

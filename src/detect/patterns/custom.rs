@@ -1,0 +1,193 @@
+//! Patterns and word lists of a policy.
+
+use regex_automata::util::syntax;
+
+use super::PatternError;
+use super::lexer::{Entry, Lexer, LexerRule, Source, TopicId, automaton, deepest};
+use super::rule::{Shape, Site, Start};
+
+/// The most custom patterns and lists together.
+const MAX_PATTERNS: usize = 256;
+/// The most bytes of words in all lists together.
+const MAX_WORDS: usize = 64 << 10;
+/// The most bytes of one regular expression.
+const MAX_REGEX: usize = 4096;
+/// The most bytes a regular expression may match, so that every text is scanned in linear time.
+const MAX_LENGTH: usize = 512;
+/// The most memory of the automata, in bytes, for each step of making them.
+const MAX_MEMORY: usize = 16 << 20;
+/// How far a context word reaches, in bytes.
+const WINDOW: usize = 48;
+
+/// A pattern that a policy adds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CustomPattern {
+    /// Its name, which matches carry as their rule.
+    pub name: String,
+    /// The label of its matches.
+    pub label: String,
+    /// What it looks for.
+    pub shape: CustomShape,
+    /// Words of which one must stand to the left of a match, within 48 bytes; none are needed if empty.
+    /// Case does not matter.
+    pub context: Vec<String>,
+    /// The score of its matches: 0.5 to 1.
+    pub score: f32,
+}
+
+/// What a custom pattern looks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CustomShape {
+    /// A regular expression (syntax of the `regex` crate, without Unicode `\b`), matched as far as it
+    /// goes, anywhere in the text. It must bound the length of its matches.
+    Regex(String),
+    /// Whole words or phrases, upper and lower case alike (simple case folding of Unicode).
+    Words(Vec<String>),
+}
+
+/// Compiles `patterns` into a lexer of their own, in which they do not compete.
+pub(super) fn compile(patterns: &[CustomPattern]) -> Result<Lexer, PatternError> {
+    if let Some(beyond) = patterns.get(MAX_PATTERNS) {
+        let problem = format!(
+            "{} patterns and lists; at most {MAX_PATTERNS} are allowed",
+            patterns.len()
+        );
+        return Err(PatternError::new(&beyond.name, problem));
+    }
+    let mut sources = Vec::new();
+    let mut rules = Vec::new();
+    let mut words = 0;
+    for (index, pattern) in patterns.iter().enumerate() {
+        let error = |problem: String| PatternError::new(&pattern.name, problem);
+        if !(0.5..=1.0).contains(&pattern.score) {
+            return Err(error(format!(
+                "score {} does not lie between 0.5 and 1",
+                pattern.score
+            )));
+        }
+        let regex = match &pattern.shape {
+            CustomShape::Regex(regex) => checked(regex).map_err(error)?,
+            CustomShape::Words(list) => {
+                words += list.iter().map(String::len).sum::<usize>();
+                if words > MAX_WORDS {
+                    return Err(error(format!(
+                        "the lists have more than {MAX_WORDS} bytes of words"
+                    )));
+                }
+                alternatives(list).map_err(error)?
+            }
+        };
+        // Topics of a custom pattern are its own.
+        let topic = index as TopicId;
+        if !pattern.context.is_empty() {
+            sources.push(Source {
+                pattern: alternatives(&pattern.context).map_err(error)?,
+                start: Start::Word,
+                entry: Entry::Topic(topic),
+            });
+        }
+        sources.push(Source {
+            pattern: regex,
+            start: Start::Anywhere,
+            entry: Entry::Rule(rules.len()),
+        });
+        rules.push(LexerRule {
+            id: pattern.name.as_str().into(),
+            label: pattern.label.as_str().into(),
+            check: match pattern.shape {
+                CustomShape::Regex(_) => |_| Shape::Plain,
+                CustomShape::Words(_) => whole_words,
+            },
+            base: if pattern.context.is_empty() {
+                pattern.score
+            } else {
+                0.0
+            },
+            proof: 0.0,
+            topics: vec![topic],
+            context: pattern.score,
+            window: WINDOW,
+            unless: Vec::new(),
+            shorter: false,
+            group: None,
+        });
+    }
+    let blame = |error: PatternError| {
+        let problem = error.problem;
+        let alone = |source: &&Source| automaton(&[&source.pattern], MAX_MEMORY).is_err();
+        let culprit = sources
+            .iter()
+            .find(alone)
+            .and_then(|source| match source.entry {
+                Entry::Topic(index) => patterns.get(usize::from(index)),
+                Entry::Rule(index) => patterns.get(index),
+            });
+        match culprit {
+            Some(pattern) => PatternError::new(&pattern.name, problem),
+            None => PatternError::new("", format!("all patterns together: {problem}")),
+        }
+    };
+    Lexer::compile(&sources, rules, false, MAX_MEMORY).map_err(blame)
+}
+
+/// A regular expression whose matches are bounded and not empty.
+fn checked(regex: &str) -> Result<String, String> {
+    if regex.len() > MAX_REGEX {
+        return Err(format!(
+            "{} bytes; at most {MAX_REGEX} are allowed",
+            regex.len()
+        ));
+    }
+    let parsed = syntax::parse(regex).map_err(|error| deepest(&error))?;
+    let properties = parsed.properties();
+    if properties.look_set().contains_word_unicode() {
+        return Err(r"write (?-u:\b) for \b: word boundaries are those of ASCII".into());
+    }
+    match (properties.minimum_len(), properties.maximum_len()) {
+        (Some(0) | None, _) => Err("matches the empty text".into()),
+        (_, None) => Err("matches text of any length; bound its repetitions, as in {0,64}".into()),
+        (_, Some(longest)) if longest > MAX_LENGTH => Err(format!(
+            "matches up to {longest} bytes; at most {MAX_LENGTH} are allowed"
+        )),
+        _ => Ok(format!("(?:{regex})")),
+    }
+}
+
+/// A regular expression for any of `words`, whatever their case.
+fn alternatives(words: &[String]) -> Result<String, String> {
+    if let Some(word) = words
+        .iter()
+        .find(|w| w.trim().is_empty() || w.len() > MAX_LENGTH)
+    {
+        return Err(format!(
+            "{word:?} is empty or longer than {MAX_LENGTH} bytes"
+        ));
+    }
+    if words.is_empty() {
+        return Err("the list is empty".into());
+    }
+    let escaped: Vec<String> = words.iter().map(|word| escape(word)).collect();
+    Ok(format!("(?i:{})", escaped.join("|")))
+}
+
+fn escape(word: &str) -> String {
+    word.chars()
+        .map(|c| match c {
+            c if c.is_alphanumeric() => c.to_string(),
+            c => format!(r"\x{{{:X}}}", u32::from(c)),
+        })
+        .collect()
+}
+
+/// Whether no letter or digit goes on at either end. Scripts that write no spaces have no such ends.
+fn whole_words(site: &Site<'_>) -> Shape {
+    let joins = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() && is_spaced(c));
+    let cut = |inside: Option<char>, outside| joins(inside) && joins(outside);
+    let (first, last) = (site.whole.chars().next(), site.whole.chars().next_back());
+    Shape::plain_if(!cut(first, site.before) && !cut(last, site.after))
+}
+
+/// Whether a letter's script separates words by spaces: not Thai to Burmese, not the East Asian ones.
+fn is_spaced(c: char) -> bool {
+    !matches!(u32::from(c), 0x0E00..=0x0EFF | 0x1000..=0x109F | 0x1780..=0x17FF | 0x2E80..=0xABFF | 0xF900..=0xFAFF | 0x20000..)
+}

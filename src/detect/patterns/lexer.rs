@@ -1,0 +1,297 @@
+//! Rules compiled: automata that are walked from every place where a match may begin.
+
+use std::sync::Arc;
+
+use regex_automata::dfa::{Automaton, StartKind, dense};
+use regex_automata::nfa::thompson;
+use regex_automata::util::primitives::StateID;
+use regex_automata::util::{start, syntax};
+use regex_automata::{Anchored, Input, MatchKind, meta};
+
+use super::PatternError;
+use super::context::WORDS;
+use super::rule::{Check, Rule, Start};
+
+/// A topic's number within a lexer.
+pub(super) type TopicId = u16;
+
+/// The most bytes a match may have; longer ones are cut.
+pub(super) const MAX_MATCH: usize = 16 << 10;
+
+/// Memory for an automaton, and for building it.
+const DFA_LIMIT: usize = 48 << 20;
+
+/// A compiled rule; see [`Rule`].
+#[derive(Debug)]
+pub(super) struct LexerRule {
+    pub id: Arc<str>,
+    pub label: Arc<str>,
+    pub check: Check,
+    pub base: f32,
+    pub proof: f32,
+    pub topics: Vec<TopicId>,
+    pub context: f32,
+    pub window: usize,
+    pub unless: Vec<TopicId>,
+    pub shorter: bool,
+    /// The pattern again, where a group of it is what is reported.
+    pub group: Option<meta::Regex>,
+}
+
+/// What an automaton recognises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Entry {
+    /// A topic's word.
+    Topic(TopicId),
+    /// A rule, by index into [`Lexer::rules`].
+    Rule(usize),
+}
+
+/// An automaton over all entries that begin in the same way.
+#[derive(Debug)]
+pub(super) struct Group {
+    dfa: dense::DFA<Vec<u32>>,
+    pub entries: Vec<Entry>,
+}
+
+/// A set of rules that compete for the same text.
+#[derive(Debug)]
+pub(super) struct Lexer {
+    /// One for each kind of start, in the order of [`Start::ALL`].
+    pub groups: [Option<Group>; Start::ALL.len()],
+    pub rules: Vec<LexerRule>,
+    /// The kinds of starts that have an entry beginning with a byte, as in [`Start::open`].
+    pub begins: [u8; 256],
+    /// Whether overlapping matches of different rules compete, or are all reported.
+    pub compete: bool,
+}
+
+/// A pattern on its way into a group.
+pub(super) struct Source {
+    pub pattern: String,
+    pub start: Start,
+    pub entry: Entry,
+}
+
+impl Lexer {
+    /// Compiles a built-in table.
+    pub(super) fn built_in(table: &[Rule]) -> Result<Self, PatternError> {
+        let mut sources = Vec::new();
+        let mut rules = Vec::new();
+        for (topic, words) in WORDS {
+            sources.push(Source {
+                pattern: format!("(?i:{words})"),
+                start: Start::Word,
+                entry: Entry::Topic(*topic as TopicId),
+            });
+        }
+        for rule in table {
+            // A word never ends in the middle of a longer one.
+            let pattern = format!(r"(?:{})(?-u:\b{{end-half}})", rule.pattern);
+            rules.push(LexerRule {
+                id: rule.id.into(),
+                label: rule.label.into(),
+                check: rule.check,
+                base: rule.base,
+                proof: rule.proof,
+                topics: rule.topics.iter().map(|t| *t as TopicId).collect(),
+                context: rule.context,
+                window: rule.window,
+                unless: rule.unless.iter().map(|t| *t as TopicId).collect(),
+                shorter: rule.shorter,
+                group: group_regex(rule.id, rule.pattern)?,
+            });
+            sources.push(Source {
+                pattern,
+                start: rule.start,
+                entry: Entry::Rule(rules.len() - 1),
+            });
+        }
+        Self::compile(&sources, rules, true, DFA_LIMIT)
+    }
+
+    /// Compiles `sources`, one automaton for each kind of start, of at most `limit` bytes each.
+    pub(super) fn compile(
+        sources: &[Source],
+        rules: Vec<LexerRule>,
+        compete: bool,
+        limit: usize,
+    ) -> Result<Self, PatternError> {
+        let mut groups = [const { None }; Start::ALL.len()];
+        let mut begins = [0; 256];
+        for (start, group) in Start::ALL.into_iter().zip(&mut groups) {
+            let of_start: Vec<&Source> = sources.iter().filter(|s| s.start == start).collect();
+            if of_start.is_empty() {
+                continue;
+            }
+            let patterns: Vec<&str> = of_start.iter().map(|s| s.pattern.as_str()).collect();
+            let group = group.insert(Group {
+                dfa: automaton(&patterns, limit)
+                    .map_err(|problem| PatternError::new("", problem))?,
+                entries: of_start.iter().map(|s| s.entry).collect(),
+            });
+            for (byte, kinds) in (0..=u8::MAX).zip(&mut begins) {
+                if group.begins_with(byte) {
+                    *kinds |= start.bit();
+                }
+            }
+        }
+        Ok(Self {
+            groups,
+            rules,
+            begins,
+            compete,
+        })
+    }
+}
+
+impl Lexer {
+    /// Whether all ends of an entry's matches are wanted, not the last one alone.
+    pub(super) fn keeps_shorter(&self, entry: Entry) -> bool {
+        match entry {
+            Entry::Topic(_) => false,
+            Entry::Rule(rule) => self.rules.get(rule).is_some_and(|rule| rule.shorter),
+        }
+    }
+
+    /// Bytes that the automata take.
+    pub(super) fn memory(&self) -> usize {
+        self.groups
+            .iter()
+            .flatten()
+            .map(|group| group.dfa.memory_usage())
+            .sum()
+    }
+}
+
+impl Group {
+    /// The state before the first byte, after `before`; none if nothing can match.
+    pub(super) fn begin(&self, before: Option<u8>) -> Option<StateID> {
+        let config = start::Config::new()
+            .anchored(Anchored::Yes)
+            .look_behind(before);
+        let state = self.dfa.start_state(&config).ok()?;
+        (!self.dfa.is_dead_state(state)).then_some(state)
+    }
+
+    /// The state after `byte`, which `ended` is told of if entries match up to it, and whether the
+    /// walk goes on.
+    pub(super) fn step(
+        &self,
+        state: StateID,
+        byte: u8,
+        ended: impl FnMut(usize),
+    ) -> (StateID, bool) {
+        let state = self.dfa.next_state(state, byte);
+        (state, self.look(state, ended))
+    }
+
+    /// The same at the end of the text.
+    pub(super) fn finish(&self, state: StateID, ended: impl FnMut(usize)) {
+        self.look(self.dfa.next_eoi_state(state), ended);
+    }
+
+    fn look(&self, state: StateID, mut ended: impl FnMut(usize)) -> bool {
+        if !self.dfa.is_special_state(state) {
+            return true;
+        }
+        if self.dfa.is_match_state(state) {
+            for k in 0..self.dfa.match_len(state) {
+                ended(self.dfa.match_pattern(state, k).as_usize());
+            }
+        }
+        !self.dfa.is_dead_state(state) && !self.dfa.is_quit_state(state)
+    }
+
+    fn begins_with(&self, byte: u8) -> bool {
+        [None, Some(b' '), Some(b'a'), Some(b'\n'), Some(b'\r')]
+            .into_iter()
+            .filter_map(|before| self.begin(before))
+            .any(|state| self.step(state, byte, |_| ()).1)
+    }
+}
+
+/// One anchored automaton that reports every pattern that matches.
+pub(super) fn automaton(patterns: &[&str], limit: usize) -> Result<dense::DFA<Vec<u32>>, String> {
+    dense::Builder::new()
+        .configure(
+            dense::Config::new()
+                .match_kind(MatchKind::All)
+                .start_kind(StartKind::Anchored)
+                .accelerate(false)
+                .dfa_size_limit(Some(limit))
+                .determinize_size_limit(Some(limit)),
+        )
+        .syntax(syntax::Config::new().utf8(true))
+        .thompson(
+            thompson::Config::new()
+                .shrink(false)
+                .nfa_size_limit(Some(limit)),
+        )
+        .build_many(patterns)
+        .map_err(|error| deepest(&error))
+}
+
+/// The pattern with its groups, if it has one. It is only run on what the automaton has matched, so that
+/// long counted repetitions may be loosened, which makes it small and fast.
+fn group_regex(id: &str, pattern: &str) -> Result<Option<meta::Regex>, PatternError> {
+    let regex = meta::Regex::new(&format!(r"\A(?:{})\z", loosened(pattern)))
+        .map_err(|error| PatternError::new(id, deepest(&error)))?;
+    Ok((regex
+        .group_info()
+        .group_len(regex_automata::PatternID::ZERO)
+        > 1)
+    .then_some(regex))
+}
+
+/// `pattern` with repetitions of ten times and more made unbounded.
+fn loosened(pattern: &str) -> String {
+    let mut out = String::with_capacity(pattern.len());
+    let mut rest = pattern;
+    while let Some((before, after)) = rest.split_once('{') {
+        let counts = after
+            .split_once('}')
+            .map(|(counts, behind)| (counts.split_once(','), behind));
+        out.push_str(before);
+        rest = match counts {
+            Some((Some((least, most)), behind))
+                if most.len() > 1 && most.bytes().all(|b| b.is_ascii_digit()) =>
+            {
+                out.push(if least == "0" { '*' } else { '+' });
+                behind
+            }
+            _ => {
+                out.push('{');
+                after
+            }
+        };
+    }
+    out + rest
+}
+
+impl LexerRule {
+    /// The part of `whole` that is reported: group 1, or all of it. Bytes of `whole`.
+    pub(super) fn reported(&self, whole: &str) -> std::ops::Range<usize> {
+        let all = 0..whole.len();
+        let Some(regex) = &self.group else {
+            return all;
+        };
+        let mut captures = regex.create_captures();
+        regex.captures(Input::new(whole).anchored(Anchored::Yes), &mut captures);
+        captures.get_group(1).map_or(all, |span| span.range())
+    }
+}
+
+/// What an error says at its root, on one line.
+pub(super) fn deepest(error: &dyn std::error::Error) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    let text = error.to_string();
+    text.lines()
+        .last()
+        .unwrap_or_default()
+        .trim_start_matches("error: ")
+        .to_owned()
+}

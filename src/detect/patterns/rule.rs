@@ -1,0 +1,212 @@
+//! What a rule is: a shape, what must hold around it, and how much each kind of evidence weighs.
+
+use super::context::Topic;
+
+/// The least score that is reported.
+pub(super) const FLOOR: f32 = 0.5;
+
+/// How far a topic's words reach to the right, in bytes, unless a rule says otherwise.
+const WINDOW: usize = 40;
+
+/// Where a match may begin, by the byte before it. Bytes above ASCII end every run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Start {
+    /// A word, or a hump of one (`dbPassword`): not after a letter or digit of the same case.
+    Word,
+    /// A run of letters, digits and `_ - . + %`: not after any of these.
+    Token,
+    /// A number: not after a letter, digit or `_`, and not after a separator that follows a digit.
+    Number,
+    /// As a token, not after `/`, for rules that take any run. An automaton of its own keeps the others
+    /// small.
+    Run,
+    /// As a word, for what begins with a scheme; apart for the same reason.
+    Url,
+    /// Any character.
+    Anywhere,
+}
+
+impl Start {
+    pub(super) const ALL: [Self; 6] = [
+        Self::Word,
+        Self::Token,
+        Self::Number,
+        Self::Run,
+        Self::Url,
+        Self::Anywhere,
+    ];
+
+    /// The kinds of starts that `byte` may be, one bit each, by the two bytes before it.
+    pub(super) fn open(byte: u8, before: Option<u8>, second: Option<u8>) -> u8 {
+        let Some(before) = before else {
+            return u8::MAX;
+        };
+        if before.is_ascii_alphanumeric() {
+            let hump = before.is_ascii_lowercase() && byte.is_ascii_uppercase();
+            return Self::Anywhere.bit() | if hump { Self::Word.bit() } else { 0 };
+        }
+        let mut open = Self::Anywhere.bit() | Self::Word.bit() | Self::Url.bit();
+        if !matches!(before, b'_' | b'-' | b'.' | b'+' | b'%') {
+            open |= Self::Token.bit();
+            open |= if before == b'/' { 0 } else { Self::Run.bit() };
+        }
+        let separator = matches!(before, b'-' | b'.' | b',' | b'/' | b':' | b'+');
+        if before != b'_' && !(separator && second.is_some_and(|b| b.is_ascii_digit())) {
+            open |= Self::Number.bit();
+        }
+        open
+    }
+
+    pub(super) fn bit(self) -> u8 {
+        1 << self as u8
+    }
+}
+
+/// What a check sees of the text: the match and no more than a few bytes around it, so that its
+/// answer cannot depend on how the text was cut into chunks.
+#[derive(Debug)]
+pub(super) struct Site<'t> {
+    /// What would be reported.
+    pub text: &'t str,
+    /// What the whole pattern matched.
+    pub whole: &'t str,
+    /// The character before `whole`.
+    pub before: Option<char>,
+    /// The character after `whole`.
+    pub after: Option<char>,
+    /// The one behind it.
+    pub then: Option<char>,
+}
+
+impl Site<'_> {
+    /// The decimal digits of the match, separators dropped.
+    pub(super) fn digits(&self) -> Vec<u32> {
+        self.text.chars().filter_map(|c| c.to_digit(10)).collect()
+    }
+
+    /// Whether the match is part of a longer number: `1.2` of `1.2.3`, `12-34` of `12-34-56`.
+    pub(super) fn inside_number(&self) -> bool {
+        matches!(self.after, Some('.' | ',' | '-' | '/' | ':' | '+'))
+            && self.then.is_some_and(|c| c.is_ascii_alphanumeric())
+    }
+}
+
+/// What a check says about a match of the right shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// It is something else.
+    Wrong,
+    /// It may be it.
+    Plain,
+    /// Its checksum or structure shows that it is.
+    Proven,
+}
+
+impl Shape {
+    /// `Proven` if `holds`, else `Plain`: for values whose checksum is often left wrong.
+    pub(super) fn proven_if(holds: bool) -> Self {
+        if holds { Self::Proven } else { Self::Plain }
+    }
+
+    /// `Plain` if `holds`, else `Wrong`.
+    pub(super) fn plain_if(holds: bool) -> Self {
+        if holds { Self::Plain } else { Self::Wrong }
+    }
+
+    /// `Proven` if `holds`, else `Wrong`: for values that cannot be without their checksum.
+    pub(super) fn only_if(holds: bool) -> Self {
+        if holds { Self::Proven } else { Self::Wrong }
+    }
+}
+
+/// A check of what the regular expression cannot say.
+pub(super) type Check = fn(&Site<'_>) -> Shape;
+
+/// A rule. Its score joins independent evidence: `1 - (1 - base)(1 - proof)(1 - context)`, with `proof`
+/// where the check proves the match and `context` where one of its topics is the nearest one to the
+/// left, within `window` bytes. Matches below [`FLOOR`] are not reported.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rule {
+    /// Stable name.
+    pub id: &'static str,
+    /// What it finds.
+    pub label: &'static str,
+    /// Regular expression, matched as far as it goes; group 1, if there is one, is what is reported.
+    pub pattern: &'static str,
+    /// Where it may begin.
+    pub start: Start,
+    /// What else must hold.
+    pub check: Check,
+    /// Weight of the shape alone.
+    pub base: f32,
+    /// Weight of the proof.
+    pub proof: f32,
+    /// Topics that speak for it.
+    pub topics: &'static [Topic],
+    /// Weight of a topic.
+    pub context: f32,
+    /// How far a topic reaches, in bytes.
+    pub window: usize,
+    /// Topics that, nearest and within reach, speak against it.
+    pub unless: &'static [Topic],
+    /// Whether a shorter match is tried where the longest one is wrong.
+    pub shorter: bool,
+}
+
+/// A rule found by its shape alone, with weight `base`.
+pub(super) const fn rule(
+    id: &'static str,
+    label: &'static str,
+    start: Start,
+    pattern: &'static str,
+    base: f32,
+) -> Rule {
+    Rule {
+        id,
+        label,
+        pattern,
+        start,
+        check: |_| Shape::Plain,
+        base,
+        proof: 0.0,
+        topics: &[],
+        context: 0.0,
+        window: WINDOW,
+        unless: &[],
+        shorter: false,
+    }
+}
+
+impl Rule {
+    /// With a check whose proof weighs `proof`.
+    pub(super) const fn check(mut self, check: Check, proof: f32) -> Self {
+        self.check = check;
+        self.proof = proof;
+        self
+    }
+
+    /// With topics that weigh `context`.
+    pub(super) const fn near(mut self, topics: &'static [Topic], context: f32) -> Self {
+        self.topics = topics;
+        self.context = context;
+        self
+    }
+
+    /// With another reach for its topics.
+    pub(super) const fn within(mut self, window: usize) -> Self {
+        self.window = window;
+        self
+    }
+
+    /// Not next to these topics.
+    pub(super) const fn unless(mut self, topics: &'static [Topic]) -> Self {
+        self.unless = topics;
+        self
+    }
+
+    /// Trying shorter matches where the longest one is wrong.
+    pub(super) const fn shorter(mut self) -> Self {
+        self.shorter = true;
+        self
+    }
+}

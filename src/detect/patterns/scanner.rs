@@ -1,0 +1,441 @@
+//! One pass over a text that may not be complete yet.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use regex_automata::util::primitives::StateID;
+
+use super::PatternMatch;
+use super::lexer::{Entry, Group, Lexer, LexerRule, MAX_MATCH, TopicId};
+use super::rule::{FLOOR, Shape, Site, Start};
+
+/// A match that scores this much is not looked into: what begins inside it is no candidate.
+const CERTAIN: f32 = 0.9;
+
+/// Bytes a check may see before a match and behind it: two characters.
+pub(super) const LOOK: usize = 8;
+
+/// The part of the text that is at hand: from byte `base` of the whole.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct View<'t> {
+    pub text: &'t str,
+    pub base: usize,
+    /// Whether the whole text ends here.
+    pub last: bool,
+}
+
+impl<'t> View<'t> {
+    fn end(&self) -> usize {
+        self.base + self.text.len()
+    }
+
+    fn byte(&self, at: usize) -> Option<u8> {
+        self.text
+            .as_bytes()
+            .get(at.checked_sub(self.base)?)
+            .copied()
+    }
+
+    fn slice(&self, range: Range<usize>) -> &'t str {
+        let local = range.start.saturating_sub(self.base)..range.end.saturating_sub(self.base);
+        self.text.get(local).unwrap_or_default()
+    }
+
+    fn char_before(&self, at: usize) -> Option<char> {
+        self.slice(self.base..at).chars().next_back()
+    }
+}
+
+/// A match that competes with those it overlaps.
+#[derive(Debug, Clone)]
+struct Candidate {
+    rule: usize,
+    span: Range<usize>,
+    score: f32,
+    /// Whether a topic spoke for it.
+    in_context: bool,
+    /// Whether nothing can beat it any more.
+    accepted: bool,
+}
+
+impl Candidate {
+    fn beats(&self, other: &Self) -> bool {
+        self.score > other.score
+    }
+
+    fn overlaps(&self, other: &Self) -> bool {
+        self.span.start < other.span.end && other.span.start < self.span.end
+    }
+}
+
+/// The walks from one start, until all of them have ended.
+#[derive(Debug, Clone)]
+struct Walk {
+    /// Groups still to be walked, the present one included.
+    groups: u8,
+    /// Where the present group's walk is; none before its first byte.
+    state: Option<StateID>,
+    /// The next byte it reads.
+    at: usize,
+    /// Where each entry that matched ends.
+    ends: Vec<(Entry, usize)>,
+}
+
+/// How far a lexer has come in a text. All positions are bytes of the whole text.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Scanner {
+    /// Every start before this one is done.
+    at: usize,
+    walk: Option<Walk>,
+    /// The nearest topic to the left, and where its words end.
+    nearest: Option<(TopicId, usize)>,
+    /// The end of the match that the nearest topic has spoken for.
+    spent: Option<usize>,
+    /// Where the last words of each topic end, in lexers whose rules do not compete.
+    topics: BTreeMap<TopicId, usize>,
+    /// In order of their spans.
+    pending: Vec<Candidate>,
+}
+
+impl Scanner {
+    /// Where the first match that is not reported yet may begin.
+    pub(super) fn safe(&self) -> usize {
+        self.pending
+            .iter()
+            .map(|c| c.span.start)
+            .min()
+            .unwrap_or(self.at)
+            .min(self.at)
+    }
+
+    /// The first byte that is still looked at.
+    pub(super) fn needed(&self) -> usize {
+        self.at.saturating_sub(LOOK)
+    }
+
+    /// Reads on as far as `view` decides, whatever may follow it.
+    pub(super) fn advance(&mut self, lexer: &Lexer, view: View<'_>, out: &mut Vec<PatternMatch>) {
+        loop {
+            if self.walk.is_none() && !self.next_start(lexer, view) {
+                break;
+            }
+            if !self.run(lexer, view) || !self.decide(lexer, view) {
+                return;
+            }
+            self.settle(lexer, out);
+        }
+        if view.last {
+            self.at = usize::MAX;
+        }
+        self.settle(lexer, out);
+        self.at = view.end();
+    }
+
+    /// Finds the next place where a match may begin; false at the end of the view.
+    fn next_start(&mut self, lexer: &Lexer, view: View<'_>) -> bool {
+        let bytes = view.text.as_bytes();
+        let from = self.at.saturating_sub(view.base);
+        for (offset, &byte) in bytes.iter().enumerate().skip(from) {
+            let begins = lexer.begins[usize::from(byte)];
+            if begins == 0 {
+                continue;
+            }
+            let before = |n: usize| bytes.get(offset.checked_sub(n)?).copied();
+            let groups = begins & Start::open(byte, before(1), before(2));
+            if groups != 0 {
+                self.at = view.base + offset;
+                self.walk = Some(Walk {
+                    groups,
+                    state: None,
+                    at: self.at,
+                    ends: Vec::new(),
+                });
+                return true;
+            }
+        }
+        self.at = view.end();
+        false
+    }
+
+    /// Walks each group from the present start; false if the view ends before that is done.
+    fn run(&mut self, lexer: &Lexer, view: View<'_>) -> bool {
+        let Some(walk) = &mut self.walk else {
+            return true;
+        };
+        while walk.groups != 0 {
+            let bit = walk.groups.trailing_zeros() as usize;
+            if let Some(group) = lexer.groups.get(bit).and_then(Option::as_ref)
+                && !walk.walk_group(lexer, group, self.at, view)
+            {
+                return false;
+            }
+            walk.groups &= walk.groups - 1;
+            walk.state = None;
+            walk.at = self.at;
+        }
+        true
+    }
+
+    /// Turns what matched at the present start into candidates; false if the view ends too soon for
+    /// the checks.
+    fn decide(&mut self, lexer: &Lexer, view: View<'_>) -> bool {
+        let start = self.at;
+        let ends = self.walk.as_ref().map_or(&[][..], |walk| &walk.ends);
+        let furthest = ends.iter().map(|(_, end)| *end).max();
+        if !view.last && furthest.is_some_and(|end| end + LOOK > view.end()) {
+            return false;
+        }
+        let mut ends = self.walk.take().map(|walk| walk.ends).unwrap_or_default();
+        let mut next = start + 1;
+        let mut topic: Option<(TopicId, usize)> = None;
+        // In the order of the table, each rule's longest match first.
+        ends.sort_by_key(|(entry, end)| (*entry, Reverse(*end)));
+        let mut done = None;
+        for (entry, end) in ends {
+            match entry {
+                Entry::Topic(id) if word_ends(view, end) => {
+                    if !lexer.compete {
+                        self.topics.insert(id, end);
+                    }
+                    topic = topic
+                        .filter(|(_, longest)| *longest >= end)
+                        .or(Some((id, end)));
+                }
+                Entry::Topic(_) => {}
+                Entry::Rule(rule) if done == Some(rule) => {}
+                Entry::Rule(rule) => {
+                    if let Some(candidate) = self.candidate(lexer, view, rule, start..end) {
+                        done = Some(rule);
+                        let (end, certain) = (candidate.span.end, candidate.score >= CERTAIN);
+                        let spoken_for = candidate.in_context;
+                        if self.offer(lexer, candidate) {
+                            if certain && lexer.compete {
+                                next = next.max(end);
+                            }
+                            if spoken_for {
+                                self.spent = self.spent.max(Some(end));
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        if let Some(found) = topic
+            && self.nearest.is_none_or(|(_, end)| end <= start)
+        {
+            self.nearest = Some(found);
+            self.spent = None;
+        }
+        self.at = next;
+        true
+    }
+
+    /// What `rule` makes of `whole`, if it is enough to be reported.
+    fn candidate(
+        &self,
+        lexer: &Lexer,
+        view: View<'_>,
+        rule: usize,
+        whole: Range<usize>,
+    ) -> Option<Candidate> {
+        let spec = lexer.rules.get(rule)?;
+        // Most rules of bare numbers need a topic: without one they are not worth a look.
+        let topic = self.topic(lexer, view, spec, whole.start);
+        let context = match topic {
+            Some(topic) if spec.topics.contains(&topic) => spec.context,
+            _ => 0.0,
+        };
+        let score = |proof: f32| 1.0 - (1.0 - spec.base) * (1.0 - proof) * (1.0 - context);
+        if score(spec.proof) < FLOOR || topic.is_some_and(|t| spec.unless.contains(&t)) {
+            return None;
+        }
+        let text = view.slice(whole.clone());
+        let reported = spec.reported(text);
+        let mut behind = view.slice(whole.end..view.end()).chars();
+        let site = Site {
+            text: text.get(reported.clone())?,
+            whole: text,
+            before: view.char_before(whole.start),
+            after: behind.next(),
+            then: behind.next(),
+        };
+        let shape = (spec.check)(&site);
+        let span = whole.start + reported.start..whole.start + reported.end;
+        let score = match shape {
+            Shape::Wrong => return None,
+            Shape::Plain => score(0.0),
+            Shape::Proven => score(spec.proof),
+        };
+        (score >= FLOOR && !span.is_empty()).then_some(Candidate {
+            rule,
+            span,
+            score,
+            in_context: context > 0.0,
+            accepted: false,
+        })
+    }
+
+    /// The topic that speaks for or against what `rule` finds at `start`.
+    fn topic(
+        &self,
+        lexer: &Lexer,
+        view: View<'_>,
+        rule: &LexerRule,
+        start: usize,
+    ) -> Option<TopicId> {
+        let reaches = |end: usize| end <= start && start - end <= rule.window;
+        if !lexer.compete {
+            let near = |t: &&TopicId| self.topics.get(*t).is_some_and(|end| reaches(*end));
+            return rule.topics.iter().find(near).copied();
+        }
+        let spent = self
+            .spent
+            .is_some_and(|end| end <= start && !goes_on(view, end, start));
+        self.nearest
+            .filter(|(_, end)| reaches(*end) && !spent)
+            .map(|(topic, _)| topic)
+    }
+
+    /// Takes a candidate unless an earlier one beats it: the higher score wins, then the longer match
+    /// at the same place, then the earlier one.
+    fn offer(&mut self, lexer: &Lexer, new: Candidate) -> bool {
+        let rivals =
+            |old: &Candidate| old.overlaps(&new) && (lexer.compete || old.rule == new.rule);
+        let outgrown = |old: &Candidate| {
+            old.score == new.score
+                && old.span.start == new.span.start
+                && old.span.end < new.span.end
+        };
+        if self
+            .pending
+            .iter()
+            .any(|old| rivals(old) && !outgrown(old) && !new.beats(old))
+        {
+            return false;
+        }
+        self.pending.retain(|old| !(rivals(old) && outgrown(old)));
+        let place = self
+            .pending
+            .partition_point(|old| old.span.start <= new.span.start);
+        self.pending.insert(place, new);
+        true
+    }
+
+    /// Reports candidates that nothing later can beat.
+    ///
+    /// A candidate is decided once every start before its end is done and every rival that beats it
+    /// is decided. Rivals score strictly higher each, so chains of them are short.
+    fn settle(&mut self, lexer: &Lexer, out: &mut Vec<PatternMatch>) {
+        if self.pending.is_empty() {
+            return;
+        }
+        while let Some(winner) = self.winner(lexer) {
+            let Some(best) = self.pending.get(winner).cloned() else {
+                break;
+            };
+            self.pending.retain(|c| {
+                let beaten =
+                    !c.accepted && best.overlaps(c) && (lexer.compete || c.rule == best.rule);
+                !beaten || (c.rule == best.rule && c.span == best.span)
+            });
+            for c in &mut self.pending {
+                c.accepted |= c.rule == best.rule && c.span == best.span;
+            }
+        }
+        let undecided = self
+            .pending
+            .iter()
+            .position(|c| !c.accepted)
+            .unwrap_or(self.pending.len());
+        for c in self.pending.drain(..undecided) {
+            if let Some(rule) = lexer.rules.get(c.rule) {
+                out.push(PatternMatch {
+                    rule: rule.id.clone(),
+                    label: rule.label.clone(),
+                    span: c.span,
+                    score: c.score,
+                });
+            }
+        }
+    }
+
+    /// An undecided candidate that has ended and that no other undecided one beats.
+    fn winner(&self, lexer: &Lexer) -> Option<usize> {
+        self.pending.iter().position(|c| {
+            !c.accepted
+                && c.span.end <= self.at
+                && !self.pending.iter().any(|other| {
+                    !other.accepted
+                        && other.overlaps(c)
+                        && (lexer.compete || other.rule == c.rule)
+                        && other.beats(c)
+                })
+        })
+    }
+}
+
+impl Walk {
+    /// Walks `group` from `start`; false if the view ends first.
+    fn walk_group(&mut self, lexer: &Lexer, group: &Group, start: usize, view: View<'_>) -> bool {
+        let before = start.checked_sub(1).and_then(|at| view.byte(at));
+        let Some(mut state) = self.state.or_else(|| group.begin(before)) else {
+            return true;
+        };
+        let (ends, mut at) = (&mut self.ends, self.at);
+        let mut record = |entry: usize, end: usize| {
+            let Some(&entry) = group.entries.get(entry) else {
+                return;
+            };
+            let known = ends.iter_mut().find(|(known, _)| *known == entry);
+            match (known, lexer.keeps_shorter(entry)) {
+                (Some(known), false) => known.1 = end,
+                _ => ends.push((entry, end)),
+            }
+        };
+        let rest = view
+            .text
+            .as_bytes()
+            .get(at - view.base..)
+            .unwrap_or_default();
+        for &byte in rest {
+            if at - start >= MAX_MATCH {
+                return true;
+            }
+            // The automaton tells of a match one byte late.
+            let (next, goes_on) = group.step(state, byte, |entry| record(entry, at));
+            if !goes_on {
+                return true;
+            }
+            state = next;
+            at += 1;
+        }
+        if view.last {
+            group.finish(state, |entry| record(entry, at));
+            return true;
+        }
+        (self.state, self.at) = (Some(state), at);
+        false
+    }
+}
+
+/// Whether what stands at `to` continues a list whose last item ended at `from`: `A, B`, `A or B`.
+fn goes_on(view: View<'_>, from: usize, to: usize) -> bool {
+    to - from < LOOK
+        && matches!(
+            view.slice(from..to)
+                .trim_matches([' ', ',', ';', '/', '|', '&']),
+            "" | "or" | "and"
+        )
+}
+
+/// Whether a topic's word ends at `end`: no letter follows, except a hump (`birthDate`).
+fn word_ends(view: View<'_>, end: usize) -> bool {
+    let last = view.char_before(end);
+    match view.slice(end..view.end()).chars().next() {
+        Some(next) if next.is_ascii_alphabetic() => {
+            next.is_ascii_uppercase() && last.is_some_and(|c| c.is_ascii_lowercase())
+        }
+        _ => true,
+    }
+}

@@ -1,0 +1,191 @@
+//! Structure of keys, tokens and passwords.
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+
+use super::entropy::{Kinds, entropy, is_placeholder, is_random};
+use super::rule::{Shape, Site};
+
+/// A token behind a vendor's prefix: not a placeholder, and varied enough to have been drawn.
+pub(super) fn token(site: &Site<'_>) -> Shape {
+    Shape::plain_if(entropy(site.text) >= 2.8 && !is_placeholder(site.text))
+}
+
+/// AWS access key id: proven if in base 32, as all real ones are.
+pub(super) fn aws_key_id(site: &Site<'_>) -> Shape {
+    let tail = site.text.get(4..).unwrap_or_default();
+    let base32 = tail.bytes().all(|b| matches!(b, b'A'..=b'Z' | b'2'..=b'7'));
+    match token(site) {
+        Shape::Plain => Shape::proven_if(base32),
+        shape => shape,
+    }
+}
+
+/// GitHub and npm tokens: the last six characters are a CRC-32 of the rest in base 62.
+pub(super) fn crc_token(site: &Site<'_>) -> Shape {
+    const DIGITS: &[u8] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    let Some((_, secret)) = site.text.rsplit_once('_') else {
+        return Shape::Wrong;
+    };
+    let Some((random, sum)) = secret.split_at_checked(secret.len().saturating_sub(6)) else {
+        return Shape::Wrong;
+    };
+    let value = sum.bytes().try_fold(0u64, |n, b| {
+        let digit = DIGITS.iter().position(|&d| d == b)?;
+        Some(62 * n + digit as u64)
+    });
+    match token(site) {
+        Shape::Plain => Shape::proven_if(value == Some(crc32fast::hash(random.as_bytes()).into())),
+        shape => shape,
+    }
+}
+
+/// A JSON web token: proven if its header decodes to an object with an algorithm.
+pub(super) fn jwt(site: &Site<'_>) -> Shape {
+    let header = site.text.split('.').next().unwrap_or_default();
+    let decoded = BASE64_URL_SAFE_NO_PAD.decode(header).unwrap_or_default();
+    let object = decoded.trim_ascii();
+    let names = |name: &[u8]| object.windows(name.len()).any(|w| w == name);
+    let is_header = object.starts_with(b"{")
+        && object.ends_with(b"}")
+        && (names(b"\"alg\"") || names(b"\"enc\""));
+    Shape::only_if(is_header)
+}
+
+/// A value under a name that says it is a key: drawn at random, and no path, address or code.
+pub(super) fn assigned_key(site: &Site<'_>) -> Shape {
+    let text = site.text;
+    let kinds = Kinds::of(text);
+    let mixed = kinds.digits >= 2 && (kinds.lower || kinds.upper)
+        || kinds.digits == 1 && kinds.lower && kinds.upper;
+    if !mixed || entropy(text) < 2.9 {
+        return Shape::Wrong;
+    }
+    let code = text.contains(['(', ')', '[', '{', '<', '$', '/']) && !is_random(text)
+        || text.contains("://")
+        || text.contains("::")
+        || text.contains("..");
+    let words = text.contains(['.', '_', '-']) && kinds.digits < 4;
+    Shape::plain_if(!code && !words && !is_placeholder(text) && !calls(site))
+}
+
+/// A random text with no name before it: mixed well, and neither a hash nor an identifier.
+pub(super) fn random_key(site: &Site<'_>) -> Shape {
+    let text = site.text;
+    let kinds = Kinds::of(text);
+    let hex = text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
+    let path =
+        text.contains("..") || text.matches(['/', '-', '_']).count() > 3 || text.contains("//");
+    let mixed = kinds.lower && kinds.upper && kinds.digits >= 2 || kinds.digits >= 4;
+    Shape::plain_if(is_random(text) && !hex && !path && mixed && !calls(site))
+}
+
+/// A quoted value of a password: anything but a placeholder or a name of code.
+pub(super) fn quoted_password(site: &Site<'_>) -> Shape {
+    let text = site.text;
+    let words =
+        text.contains(' ') || text.contains('(') && text.contains(')') && text.contains('.');
+    let label = text.ends_with([':', '?']);
+    Shape::plain_if(
+        !words && !label && !is_placeholder(text) && !text.starts_with(['$', '%', '/', '#'])
+            || strong(text),
+    )
+}
+
+/// A password without quotes: with a digit or a symbol, and no piece of code.
+pub(super) fn bare_password(site: &Site<'_>) -> Shape {
+    let text = site.text;
+    let kinds = Kinds::of(text);
+    let called = (text.contains('(') && (text.ends_with(')') || text.ends_with("),")))
+        && kinds.digits < 2
+        || text.contains("()")
+        || text.contains("](")
+        || text.contains("::")
+        || text.contains("://")
+        || calls(site);
+    let member = text
+        .split(['.', '[', '('])
+        .all(|part| part.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_'));
+    let reference = text.starts_with(['$', '<', '/', '|', '[', '{', '=', '>']) && !strong(text)
+        || text.starts_with("${")
+        || text.starts_with("os.")
+        || text.starts_with("process.");
+    let mixed =
+        kinds.digits >= 1 || kinds.symbols && text.len() >= 8 && (kinds.lower || kinds.upper);
+    Shape::plain_if(
+        !called && !member && !reference && mixed && !is_date(text) && !is_placeholder(text),
+    )
+}
+
+/// A password that a phrase gives: with a digit, or of several kinds of characters.
+pub(super) fn said_password(site: &Site<'_>) -> Shape {
+    match bare_password(site) {
+        Shape::Plain => {
+            let long = site.text.len() >= 6 && Kinds::of(site.text).digits >= 1;
+            Shape::plain_if(long || strong(site.text))
+        }
+        shape => shape,
+    }
+}
+
+/// A password that nothing but a word before it announces: of at least two kinds of characters beside
+/// lower case.
+pub(super) fn announced_password(site: &Site<'_>) -> Shape {
+    match bare_password(site) {
+        Shape::Plain => Shape::plain_if(strong(site.text) && !site.text.starts_with(['(', '['])),
+        shape => shape,
+    }
+}
+
+/// The user and password of a connection string or a command.
+pub(super) fn userinfo(site: &Site<'_>) -> Shape {
+    let text = site.text;
+    let variable = text.starts_with(['$', '%', '{', '<', '['])
+        && (text.ends_with(['}', '>', ']', '%']) || text.starts_with("${"))
+        || text.starts_with('$')
+            && text
+                .bytes()
+                .skip(1)
+                .all(|b| b.is_ascii_uppercase() || b == b'_');
+    let lower = text.to_ascii_lowercase();
+    let stands_for = ["password", "pass", "passwd", "pwd", "secret"].contains(&lower.as_str());
+    let generic = is_placeholder(text) || stands_for;
+    Shape::plain_if(!variable && !generic)
+}
+
+/// The password behind a user's name in a command: no group, no plain word.
+pub(super) fn command_password(site: &Site<'_>) -> Shape {
+    let kinds = Kinds::of(site.text);
+    let letters = kinds.lower || kinds.upper;
+    match userinfo(site) {
+        Shape::Plain => Shape::plain_if(letters && (kinds.digits > 0 || kinds.symbols)),
+        shape => shape,
+    }
+}
+
+/// Key material: enough of it, and varied.
+pub(super) fn key_block(site: &Site<'_>) -> Shape {
+    let body = site.text.split("-----").nth(2).unwrap_or_default();
+    let material = body.bytes().filter(u8::is_ascii_alphanumeric).count();
+    Shape::plain_if(material >= 24 && entropy(body) >= 3.0)
+}
+
+fn strong(text: &str) -> bool {
+    let kinds = Kinds::of(text);
+    let classes = [kinds.lower, kinds.upper, kinds.digits > 0, kinds.symbols];
+    text.len() >= 6 && kinds.digits > 0 && classes.iter().filter(|&&c| c).count() >= 3
+        || text.len() >= 8 && kinds.symbols && classes.iter().filter(|&&c| c).count() >= 3
+}
+
+fn is_date(text: &str) -> bool {
+    text.len() >= 6
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_digit() || matches!(b, b'/' | b'-' | b':' | b'.'))
+        && text.contains(['/', '-', ':'])
+}
+
+/// Whether the match is the beginning of a call or an index: `get_password(`.
+fn calls(site: &Site<'_>) -> bool {
+    matches!(site.after, Some('(' | '['))
+}

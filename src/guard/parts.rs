@@ -1,0 +1,128 @@
+//! What of a check is scanned: each segment's canonical text, and what else it may say.
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::Segment;
+use crate::text::normalise::{Normaliser, Obfuscation, OffsetMap, Transformation, Undone};
+
+/// A text to scan, with the way back to the segment it came from.
+#[derive(Debug)]
+pub(super) struct Part {
+    /// Index of the segment.
+    pub(super) segment: usize,
+    /// The text.
+    pub(super) text: Arc<str>,
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    /// The segment's canonical text.
+    Canonical(OffsetMap),
+    /// Something the segment may also say: where that stands in it, and what was undone to read it.
+    Derived(Range<usize>, Vec<Transformation>),
+}
+
+/// What normalisation found out about a segment.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    /// How much it looks like hiding something.
+    pub(super) obfuscation: Obfuscation,
+    /// What was undone where.
+    pub(super) undone: Vec<Undone>,
+    /// Whether a limit kept a further reading out.
+    pub(super) limited: bool,
+}
+
+impl Part {
+    /// The bytes of the segment behind the bytes `range` of this text.
+    pub(super) fn original(&self, range: Range<usize>) -> Range<usize> {
+        match &self.place {
+            Place::Canonical(map) => map.original(range),
+            Place::Derived(whole, _) => whole.clone(),
+        }
+    }
+
+    /// Whether this is what the segment itself says.
+    pub(super) fn is_canonical(&self) -> bool {
+        matches!(self.place, Place::Canonical(_))
+    }
+
+    /// Whether every detector should read it: a text of its own, and not a guess at how a word might
+    /// be spelled.
+    pub(super) fn is_text(&self) -> bool {
+        use Transformation as T;
+        match &self.place {
+            Place::Canonical(_) => true,
+            Place::Derived(_, by) => by.iter().any(|t| {
+                matches!(
+                    t,
+                    T::Base64
+                        | T::Hex
+                        | T::Binary
+                        | T::Url
+                        | T::HtmlEntity
+                        | T::Escape
+                        | T::Rot13
+                        | T::Reversed
+                        | T::Tags
+                        | T::VariationSelectors
+                )
+            }),
+        }
+    }
+
+    /// What was undone to read `range` (bytes of the segment) here.
+    pub(super) fn undone(&self, range: &Range<usize>, reading: &Reading) -> Vec<Transformation> {
+        let mut kinds = match &self.place {
+            Place::Derived(_, by) => by.clone(),
+            Place::Canonical(map) if map.is_identity() => Vec::new(),
+            Place::Canonical(_) => reading
+                .undone
+                .iter()
+                .filter(|u| u.range.start < range.end && range.start < u.range.end)
+                .filter(|u| u.kind.is_in_place())
+                .map(|u| u.kind)
+                .collect(),
+        };
+        let mut seen = Vec::new();
+        kinds.retain(|kind| {
+            !seen.contains(kind) && {
+                seen.push(*kind);
+                true
+            }
+        });
+        kinds
+    }
+}
+
+/// Reads each segment in every way it may be meant. The parts of a segment stand together, its canonical
+/// text first.
+pub(super) fn read(segments: &[Segment], normaliser: &Normaliser) -> (Vec<Part>, Vec<Reading>) {
+    let mut parts = Vec::with_capacity(segments.len());
+    let mut readings = Vec::with_capacity(segments.len());
+    for (segment, Segment { text, .. }) in segments.iter().enumerate() {
+        let normalised = normaliser.normalise(text);
+        readings.push(Reading {
+            obfuscation: normalised.obfuscation(),
+            undone: normalised.undone,
+            limited: normalised.limited,
+        });
+        parts.push(Part {
+            segment,
+            text: match normalised.text {
+                Cow::Borrowed(_) => text.clone(),
+                Cow::Owned(changed) => changed.into(),
+            },
+            place: Place::Canonical(normalised.map),
+        });
+        parts.extend(normalised.derived.into_iter().map(|derived| Part {
+            segment,
+            text: derived.text.into(),
+            place: Place::Derived(derived.range, derived.transformations),
+        }));
+    }
+    (parts, readings)
+}
