@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::ServerConfig;
 use crate::detect::PackageSource;
+use crate::engine::{DeviceChoice, DeviceLoss};
 use crate::guard::{Limits, PolicyConfig};
 use crate::ops::logs::LogFormat;
 use crate::ops::traces::TelemetryConfig;
@@ -91,6 +92,12 @@ impl RedactionConfig {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EngineConfig {
+    /// `auto`, `cpu`, `cuda` or `cuda:N`.
+    pub device: DeviceChoice,
+    /// When a GPU fails for good: `exit` to be restarted, or `cpu` takes over.
+    pub on_device_loss: DeviceLoss,
+    /// Device memory for weights and batches, in MiB; 0 takes nine tenths of what is free.
+    pub device_memory_mib: usize,
     /// Threads of the CPU engine; 0 takes one for each core.
     pub threads: usize,
     /// Threads that tokenise; 0 takes one for every four cores.
@@ -102,6 +109,9 @@ pub struct EngineConfig {
 impl Default for EngineConfig {
     fn default() -> Self {
         Self {
+            device: DeviceChoice::Auto,
+            on_device_loss: DeviceLoss::Exit,
+            device_memory_mib: 0,
             threads: 0,
             tokenizer_threads: 0,
             max_tokenizer_backlog_bytes: 64 << 20,

@@ -64,6 +64,9 @@ pub enum ServeError {
     /// The packages cannot serve.
     #[error("{0}")]
     Load(String),
+    /// The device failed for good.
+    #[error("the device is lost: {0}")]
+    DeviceLost(String),
     /// The transport failed.
     #[error("the server failed: {0}")]
     Transport(String),
@@ -191,12 +194,14 @@ impl Server {
         };
         let result = match loaded {
             Some(Ok(Ok(guard))) => {
+                let device = guard.scheduler().clone();
                 api.serve(guard);
                 set_health(&health, ServingStatus::Serving).await;
                 api.guard().inspect(|guard| announce(guard));
                 tokio::select! {
                     biased;
                     () = stop.cancelled() => Ok(()),
+                    reason = device.device_lost() => Err(ServeError::DeviceLost(reason)),
                     ended = &mut serving => return Err(transport_ended(ended)),
                 }
             }

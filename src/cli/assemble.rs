@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::config::{Config, ConfigError};
 use crate::detect::{Catalog, CatalogError};
-use crate::engine::{CpuEngine, Engine, EngineError};
+use crate::engine::{self, Engine, EngineError, EngineSettings};
 use crate::guard::{Guard, GuardParts, PolicyError, PolicyStore, Redactor, Restorer};
 use crate::scheduler::Scheduler;
 use crate::text::normalise::Normaliser;
@@ -29,10 +29,17 @@ pub enum AssembleError {
     Thread(#[from] std::io::Error),
 }
 
-/// Loads packages and policies onto the CPU engine.
+/// Loads packages and policies onto the device that the configuration names.
 pub fn assemble(config: &Config) -> Result<Guard, AssembleError> {
-    let engine = CpuEngine::new(config.engine.engine_threads())?;
-    assemble_on(config, Box::new(engine))
+    let memory = config.engine.device_memory_mib;
+    let engine = engine::start(&EngineSettings {
+        device: config.engine.device,
+        device_loss: config.engine.on_device_loss,
+        threads: config.engine.engine_threads(),
+        device_memory: (memory > 0).then_some(memory.saturating_mul(1 << 20)),
+        max_batch_tokens: config.scheduler.max_batch_tokens,
+    })?;
+    assemble_on(config, engine)
 }
 
 /// Loads packages and policies onto `engine`.

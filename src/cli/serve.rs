@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{Done, Result, assemble, reload, runtime};
 use crate::api::{Server, ServerHandle};
 use crate::config::Config;
+use crate::engine::DeviceChoice;
 use crate::ops::{logs, metrics, traces};
 
 /// What `serve` can be told on the command line; all else is in the file.
@@ -30,6 +31,9 @@ pub(super) struct Args {
         value_delimiter = ','
     )]
     packages: Vec<PathBuf>,
+    /// Device: auto, cpu, cuda or cuda:N [default: auto].
+    #[arg(long, value_name = "DEVICE", env = "PORTCULLIS_DEVICE")]
+    device: Option<DeviceChoice>,
     /// Threads of the CPU engine [default: one for each core].
     #[arg(long, value_name = "N", env = "PORTCULLIS_THREADS")]
     threads: Option<usize>,
@@ -93,6 +97,9 @@ impl Args {
         server.insecure |= self.insecure;
         if !self.packages.is_empty() {
             config.packages = self.packages.iter().cloned().map(Into::into).collect();
+        }
+        if let Some(device) = self.device {
+            config.engine.device = device;
         }
         if let Some(threads) = self.threads {
             config.engine.threads = threads;

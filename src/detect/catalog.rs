@@ -261,11 +261,17 @@ impl Catalog {
             model: id,
             digests: package.digests,
         };
-        probe::check(&loaded, &package.manifest.probes, engine).map_err(|error| {
-            CatalogError::Probe {
-                package: dir.to_owned(),
-                error,
-            }
+        let mut probed = probe::check(&loaded, &package.manifest.probes, engine);
+        // A device's narrow number format may overflow where a wider one does not.
+        if matches!(probed, Err(ProbeError::NotFinite { .. }))
+            && engine.widen(id).map_err(engine_error)?
+        {
+            tracing::warn!(package = loaded.name, "overflows: loaded in a wider format");
+            probed = probe::check(&loaded, &package.manifest.probes, engine);
+        }
+        probed.map_err(|error| CatalogError::Probe {
+            package: dir.to_owned(),
+            error,
         })?;
         let all = (0..loaded.heads.len()).fold(HeadSet::EMPTY, |s, h| s.union(HeadSet::one(h)));
         let cost = calibrate(engine, id, package.manifest.max_length, all).map_err(engine_error)?;

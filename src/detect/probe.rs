@@ -43,6 +43,12 @@ pub enum ProbeError {
         /// The package's own.
         expected: Vec<ExpectedSpan>,
     },
+    /// A score is infinite or not a number.
+    #[error("probe {text:?}: the scores are not finite")]
+    NotFinite {
+        /// The probe.
+        text: String,
+    },
     /// The probe could not be run.
     #[error("probe {text:?}: {problem}")]
     Run {
@@ -96,7 +102,9 @@ fn run(
         .collect();
     let (evidence, coverage) = scan.fold(package, head, &probe.text, &outcomes);
     if coverage.failed > 0 {
-        return Err(failed(probe, "the scores are not finite"));
+        return Err(ProbeError::NotFinite {
+            text: probe.text.clone(),
+        });
     }
     Ok(evidence)
 }

@@ -1,6 +1,8 @@
 //! DeBERTa v2 and v3 (He et al., arXiv:2006.03654, arXiv:2111.09543) and mDeBERTa: BERT's layers with
 //! disentangled attention over bucketed relative positions.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -11,7 +13,10 @@ use super::ops::{
 };
 use super::post_norm::{LayerNames, LayerSizes, PostNormLayer, Scratch};
 use super::tensors::Tensors;
-use super::{Dense, Encoder, Head, PackedBatch, Pooling, fields};
+use super::{
+    AttentionPlan, Dense, Encoder, Head, Numbering, PackedBatch, Plan, Pooling, Positions,
+    Residual, fields,
+};
 use crate::package::{PackageError, Weights};
 
 pub(super) const DEBERTA: Architecture = Architecture {
@@ -402,6 +407,56 @@ impl Encoder for Deberta {
 
     fn max_length(&self) -> usize {
         self.positions
+    }
+
+    fn plan(&self) -> Option<Plan<'_>> {
+        // The projection of a sum is the sum of projections, so the tables can be projected at once.
+        let projected = |table: &'_ [f32]| match &self.projection {
+            None => None,
+            Some(projection) => {
+                let mut rows = Vec::new();
+                projection.forward(table, &mut rows, Activation::None);
+                Some(rows)
+            }
+        };
+        let words = projected(&self.words).map_or((&self.words).into(), Cow::from);
+        let places = projected(&self.places).map_or((&self.places).into(), Cow::from);
+        let slots: Vec<u16> = self
+            .slots
+            .by_distance()
+            .into_iter()
+            .map(|slot| u16::try_from(slot).ok())
+            .collect::<Option<_>>()?;
+        let layer = |layer: &'_ Layer| AttentionPlan {
+            scale: self.attention.scale,
+            window: None,
+            positions: match layer.relative.is_empty() {
+                true => Positions::None,
+                false => Positions::Disentangled {
+                    keys: layer.relative.key_rows(),
+                    queries: layer.relative.query_rows(),
+                    slots: slots.clone(),
+                },
+            },
+        };
+        Some(Plan {
+            hidden: self.hidden,
+            heads: self.attention.heads,
+            max_length: self.positions,
+            numbering: match places.len() == self.hidden {
+                true => Numbering::Same,
+                false => Numbering::FromZero,
+            },
+            words,
+            places,
+            norm: &self.norm,
+            residual: Residual::Normalised,
+            layers: self
+                .layers
+                .iter()
+                .map(|l| l.inner.plan(self.activation, layer(l)))
+                .collect(),
+        })
     }
 }
 

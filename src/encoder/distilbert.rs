@@ -4,8 +4,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::architecture::{Architecture, HubHead};
-use super::learned::{LearnedPositions, Numbering};
+use super::learned::LearnedPositions;
 use super::ops::Activation;
+use super::plan::Numbering;
 use super::post_norm::{LayerNames, LayerSizes, PostNormLayer};
 use super::tensors::Tensors;
 use super::{Dense, Encoder, Head, Pooling, fields};

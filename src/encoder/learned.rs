@@ -2,7 +2,7 @@
 
 use super::ops::{Activation, AttentionShape, LayerNorm, attention};
 use super::post_norm::{PostNormLayer, Scratch};
-use super::{Encoder, PackedBatch};
+use super::{AttentionPlan, Encoder, Numbering, PackedBatch, Plan, Positions, Residual};
 
 /// A loaded trunk.
 #[derive(Debug)]
@@ -21,38 +21,6 @@ pub(super) struct LearnedPositions {
     pub(super) layers: Vec<PostNormLayer>,
 }
 
-/// Which row of the position table a token gets.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Numbering {
-    /// Its index in the sequence.
-    FromZero,
-    /// As RoBERTa counts: padding has its own id's row, and other tokens follow from the next one on.
-    AfterPadding(u32),
-}
-
-impl Numbering {
-    /// Sequences that fit a table of `rows`.
-    fn longest(self, rows: usize) -> usize {
-        match self {
-            Self::FromZero => rows,
-            Self::AfterPadding(padding) => rows.saturating_sub(padding as usize + 1),
-        }
-    }
-
-    /// The row of each token of a sequence.
-    fn rows(self, ids: &[u32]) -> impl Iterator<Item = usize> + '_ {
-        let mut seen = 0;
-        ids.iter().enumerate().map(move |(i, &id)| match self {
-            Self::FromZero => i,
-            Self::AfterPadding(padding) if id == padding => padding as usize,
-            Self::AfterPadding(padding) => {
-                seen += 1;
-                padding as usize + seen
-            }
-        })
-    }
-}
-
 impl Encoder for LearnedPositions {
     fn forward(&self, batch: &PackedBatch, x: &mut Vec<f32>) {
         let h = self.hidden;
@@ -62,7 +30,7 @@ impl Encoder for LearnedPositions {
             let ids = &batch.ids()[rows];
             for (&id, row) in ids.iter().zip(self.numbering.rows(ids)) {
                 let word = &self.words[id as usize * h..][..h];
-                let place = &self.places[row * h..][..h];
+                let place = &self.places[row as usize * h..][..h];
                 x.extend(word.iter().zip(place).map(|(w, p)| w + p));
             }
         }
@@ -85,5 +53,27 @@ impl Encoder for LearnedPositions {
 
     fn max_length(&self) -> usize {
         self.numbering.longest(self.places.len() / self.hidden)
+    }
+    fn plan(&self) -> Option<Plan<'_>> {
+        let attention = || AttentionPlan {
+            scale: self.attention.scale,
+            window: None,
+            positions: Positions::None,
+        };
+        Some(Plan {
+            hidden: self.hidden,
+            heads: self.attention.heads,
+            max_length: self.max_length(),
+            words: (&self.words).into(),
+            places: (&self.places).into(),
+            numbering: self.numbering,
+            norm: &self.norm,
+            residual: Residual::Normalised,
+            layers: self
+                .layers
+                .iter()
+                .map(|layer| layer.plan(self.activation, attention()))
+                .collect(),
+        })
     }
 }

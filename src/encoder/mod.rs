@@ -13,6 +13,7 @@ mod learned;
 mod model;
 mod modernbert;
 pub mod ops;
+mod plan;
 mod post_norm;
 mod roberta;
 mod tensors;
@@ -20,6 +21,7 @@ mod tensors;
 pub use batch::PackedBatch;
 pub use head::{Dense, Head, Pooling};
 pub use model::{HeadOutput, Model, ModelError};
+pub use plan::{AttentionPlan, LayerPlan, ModelPlan, Numbering, Plan, Positions, Residual};
 
 /// A trunk: from token ids to one hidden vector a token.
 pub trait Encoder: Send + Sync + std::fmt::Debug {
@@ -36,4 +38,8 @@ pub trait Encoder: Send + Sync + std::fmt::Debug {
 
     /// Longest sequence, special tokens included.
     fn max_length(&self) -> usize;
+
+    /// Sizes and weights, for engines that run the network elsewhere; `None` where only
+    /// [`Self::forward`] can.
+    fn plan(&self) -> Option<Plan<'_>>;
 }

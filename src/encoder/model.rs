@@ -3,7 +3,7 @@
 use super::architecture::{self, HubHead};
 use super::ops::{self, softmax_rows};
 use super::tensors::Tensors;
-use super::{Dense, Encoder, Head, PackedBatch, Pooling};
+use super::{Dense, Encoder, Head, ModelPlan, PackedBatch, Pooling};
 use crate::package::{Activation, HeadSpec, HeadWeights, Package, PackageError, Task, Weights};
 
 /// A trunk with its heads, ready to run.
@@ -92,6 +92,15 @@ impl Model {
         self.heads.len()
     }
 
+    /// Sizes and weights, for engines that run the model elsewhere; `None` where only the CPU can.
+    #[must_use]
+    pub fn plan(&self) -> Option<ModelPlan<'_>> {
+        Some(ModelPlan {
+            trunk: self.encoder.plan()?,
+            heads: self.heads.iter().map(|(h, a)| (h, *a)).collect(),
+        })
+    }
+
     /// Logits of each wanted head over the whole batch, in the order of the heads:
     /// `[sequences, labels]` or `[tokens, labels]`.
     pub fn logits(
@@ -145,7 +154,8 @@ impl Model {
             .collect())
     }
 
-    fn check(&self, batch: &PackedBatch) -> Result<(), ModelError> {
+    /// Whether the model can run `batch`.
+    pub fn check(&self, batch: &PackedBatch) -> Result<(), ModelError> {
         let vocabulary = self.encoder.vocabulary();
         if let Some(&id) = batch.ids().iter().find(|&&id| id as usize >= vocabulary) {
             return Err(ModelError::TokenId { id, vocabulary });

@@ -1,13 +1,18 @@
 //! ModernBERT (Warner et al., arXiv:2412.13663) and mmBERT: rotary positions, attention that is local
 //! in most layers, gated feed-forward, normalised before each part.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::architecture::{Architecture, HubHead};
 use super::ops::{Activation, AttentionShape, LayerNorm, Linear, Rotary, add, attention, gate};
 use super::tensors::Tensors;
-use super::{Dense, Encoder, Head, PackedBatch, Pooling, fields};
+use super::{
+    AttentionPlan, Dense, Encoder, Head, LayerPlan, Numbering, PackedBatch, Plan, Pooling,
+    Positions, Residual, fields,
+};
 use crate::package::{PackageError, Weights};
 
 pub(super) const MODERNBERT: Architecture = Architecture {
@@ -360,6 +365,51 @@ impl Encoder for ModernBert {
 
     fn max_length(&self) -> usize {
         self.positions
+    }
+
+    fn plan(&self) -> Option<Plan<'_>> {
+        // Each layer's plan ends with the norm that gives the next one its input.
+        let norms = self
+            .layers
+            .iter()
+            .skip(1)
+            .map(|l| l.attention_norm.as_ref());
+        let norms = norms.chain([Some(&self.final_norm)]);
+        let layers = self.layers.iter().zip(norms).map(|(layer, norm)| {
+            let attending = match layer.global {
+                true => &self.global,
+                false => &self.local,
+            };
+            Some(LayerPlan {
+                qkv: &layer.qkv,
+                attention: AttentionPlan {
+                    scale: attending.shape.scale,
+                    window: attending.shape.window,
+                    positions: Positions::Rotary {
+                        cosines: attending.rotary.cosines(),
+                        sines: attending.rotary.sines(),
+                    },
+                },
+                attention_out: &layer.attention_out,
+                attention_norm: &layer.norm,
+                up: &layer.up,
+                gate: Some(&layer.gate),
+                activation: self.activation,
+                down: &layer.down,
+                norm: norm?,
+            })
+        });
+        Some(Plan {
+            hidden: self.hidden,
+            heads: self.global.shape.heads,
+            max_length: self.positions,
+            words: (&self.words).into(),
+            places: Cow::default(),
+            numbering: Numbering::Same,
+            norm: &self.embedding_norm,
+            residual: Residual::Sum,
+            layers: layers.collect::<Option<_>>()?,
+        })
     }
 }
 

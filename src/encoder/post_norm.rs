@@ -2,6 +2,7 @@
 //! BERT, RoBERTa, DistilBERT and DeBERTa have it and differ in how they attend.
 
 use super::ops::{Activation, LayerNorm, Linear};
+use super::plan::{AttentionPlan, LayerPlan};
 use super::tensors::Tensors;
 use crate::package::PackageError;
 
@@ -65,6 +66,25 @@ impl PostNormLayer {
             down: tensors.linear(&name(names.down), intermediate, hidden, true)?,
             norm: tensors.norm(&name(names.norm), hidden, eps, true)?,
         })
+    }
+
+    /// The layer for other devices.
+    pub(super) fn plan<'m>(
+        &'m self,
+        activation: Activation,
+        attention: AttentionPlan<'m>,
+    ) -> LayerPlan<'m> {
+        LayerPlan {
+            qkv: &self.qkv,
+            attention,
+            attention_out: &self.attention_out,
+            attention_norm: &self.attention_norm,
+            up: &self.up,
+            gate: None,
+            activation,
+            down: &self.down,
+            norm: &self.norm,
+        }
     }
 
     /// `x` (`[tokens, hidden]`) through the layer; `attend` turns `[tokens, 3 * hidden]` into the

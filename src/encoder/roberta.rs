@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use super::architecture::{Architecture, HubHead};
 use super::bert::Config;
-use super::learned::Numbering;
 use super::ops::Activation;
+use super::plan::Numbering;
 use super::tensors::Tensors;
 use super::{Dense, Encoder, Head, Pooling, fields};
 use crate::package::{PackageError, Weights};

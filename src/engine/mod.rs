@@ -1,12 +1,20 @@
 //! Where a packed batch runs. Knows models and devices; no request, no queue.
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
+mod failover;
 mod simulated;
+mod start;
 
 use std::sync::Arc;
 
 pub use cpu::CpuEngine;
+#[cfg(feature = "cuda")]
+pub use cuda::{CudaEngine, CudaSettings};
+pub use failover::Failover;
 pub use simulated::{SimulatedCost, SimulatedEngine};
+pub use start::{DeviceChoice, DeviceLoss, EngineSettings, start};
 
 use crate::encoder::{HeadOutput, Model, PackedBatch};
 
@@ -59,6 +67,12 @@ pub trait Engine: Send + 'static {
     /// Makes a model ready to run; its id is the number of models loaded before it.
     fn load(&mut self, model: Arc<Model>) -> Result<ModelId, EngineError>;
 
+    /// Puts a loaded model into a number format of wider range, because its scores were not finite;
+    /// false where there is none.
+    fn widen(&mut self, _model: ModelId) -> Result<bool, EngineError> {
+        Ok(false)
+    }
+
     /// Runs one batch: the trunk once, and every head of `heads` on it. One entry a sequence.
     fn run(
         &mut self,
@@ -80,6 +94,18 @@ pub enum EngineError {
     /// The engine could not be started.
     #[error("cannot start the engine: {0}")]
     Start(String),
+    /// The device does not run such a network.
+    #[error("not supported by the device: {0}")]
+    Unsupported(String),
+    /// The device's memory does not do.
+    #[error("device memory: {0}")]
+    Memory(String),
+    /// The device failed in a way that no later call survives.
+    #[error("the device is lost: {0}")]
+    DeviceLost(String),
+    /// The device was lost; the batch is too, and the CPU runs what comes.
+    #[error("the device was lost and the CPU has taken over: {0}")]
+    TakenOver(String),
     /// The engine panicked; the batch is lost, the engine goes on.
     #[error("the engine panicked")]
     Panic,

@@ -179,7 +179,7 @@ impl Guard {
             reason: None,
             package: loaded.name.clone(),
             version: loaded.version.clone(),
-            device: self.catalog().device.clone(),
+            device: self.scheduler().device(),
             windows: 0,
             coverage: 0.0,
             scores: Vec::new(),

@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 pub use cost::{CostModel, calibrate};
 pub use job::{Job, JobResult, Refusal, Ticket, Window, WindowOutcome};
 
+use tokio::sync::SetOnce;
+
 use crate::engine::Engine;
 use queue::Queue;
 
@@ -72,6 +74,10 @@ pub struct Scheduler {
 struct Shared {
     queue: Mutex<Queue>,
     wake: Condvar,
+    /// What runs the batches now.
+    device: Mutex<Arc<str>>,
+    /// Why the device cannot be used any more.
+    lost: SetOnce<String>,
 }
 
 impl Shared {
@@ -102,6 +108,8 @@ impl Scheduler {
         let shared = Arc::new(Shared {
             queue: Mutex::new(Queue::new(costs, config)),
             wake: Condvar::new(),
+            device: Mutex::new(engine.device().into()),
+            lost: SetOnce::new(),
         });
         let of_worker = shared.clone();
         std::thread::Builder::new()
@@ -134,6 +142,18 @@ impl Scheduler {
         let (id, done) = submitted.inspect_err(count_refusal)?;
         self.shared.wake.notify_one();
         Ok(Ticket::new(self.shared.clone(), id, done))
+    }
+
+    /// What runs the batches now: after a loss it may be another device than before.
+    #[must_use]
+    pub fn device(&self) -> Arc<str> {
+        let device = self.shared.device.lock();
+        device.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until the device is lost; says why. What waits then fails, and nothing more is taken.
+    pub async fn device_lost(&self) -> String {
+        self.shared.lost.wait().await.clone()
     }
 
     /// Requests waiting or running.

@@ -20,7 +20,13 @@ pub(super) fn run(shared: &Arc<Shared>, mut engine: Box<dyn Engine>) {
     let _close = CloseAtEnd(shared);
     while let Some(batch) = next_batch(shared) {
         let start = Instant::now();
-        let outcomes = run_batch(engine.as_mut(), &batch);
+        let outcomes = match run_batch(engine.as_mut(), &batch) {
+            Ok(outcomes) => outcomes,
+            Err(error) => {
+                after(&error, engine.as_ref(), shared);
+                fail(batch.packed.lengths().len(), &error.to_string())
+            }
+        };
         let took = start.elapsed();
         record(&batch, took);
         shared.queue().complete(&batch, outcomes, took);
@@ -46,22 +52,33 @@ fn next_batch(shared: &Shared) -> Option<Batch> {
 }
 
 /// Runs one batch; an error or a panic fails this batch's windows and no other.
-fn run_batch(engine: &mut dyn Engine, batch: &Batch) -> Vec<WindowOutcome> {
+fn run_batch(engine: &mut dyn Engine, batch: &Batch) -> Result<Vec<WindowOutcome>, EngineError> {
     let sequences = batch.packed.lengths().len();
-    let result = catch_unwind(AssertUnwindSafe(|| {
+    let scores = catch_unwind(AssertUnwindSafe(|| {
         engine.run(batch.model, &batch.packed, batch.heads)
     }))
-    .unwrap_or(Err(EngineError::Panic));
-    match result {
-        Ok(scores) if scores.len() == sequences => scores
-            .into_iter()
-            .map(|s| WindowOutcome::Scored(Arc::new(s)))
-            .collect(),
-        Ok(scores) => fail(
-            sequences,
-            &format!("the engine scored {} of {sequences}", scores.len()),
-        ),
-        Err(error) => fail(sequences, &error.to_string()),
+    .unwrap_or(Err(EngineError::Panic))?;
+    if scores.len() != sequences {
+        let problem = format!("the engine scored {} of {sequences}", scores.len());
+        return Err(EngineError::Batch(problem));
+    }
+    let scored = |s| WindowOutcome::Scored(Arc::new(s));
+    Ok(scores.into_iter().map(scored).collect())
+}
+
+/// What an error means for the batches to come. A lost device takes no more of them; those that wait
+/// fail one after the other, each at once.
+fn after(error: &EngineError, engine: &dyn Engine, shared: &Shared) {
+    match error {
+        EngineError::DeviceLost(reason) => {
+            shared.queue().close();
+            let _ = shared.lost.set(reason.clone());
+        }
+        EngineError::TakenOver(_) => {
+            let mut device = shared.device.lock().unwrap_or_else(PoisonError::into_inner);
+            *device = engine.device().into();
+        }
+        _ => {}
     }
 }
 

@@ -63,6 +63,12 @@ impl Slots {
         rows.chunks_exact(width).rev().flatten().copied().collect()
     }
 
+    /// Slot of each distance `i - j`, from `1 - longest` to `longest - 1`.
+    #[must_use]
+    pub fn by_distance(&self) -> Vec<u32> {
+        self.of.iter().rev().copied().collect()
+    }
+
     /// Slots of the keys `0..n` for the query at `i`.
     fn row(&self, i: usize, n: usize) -> &[u32] {
         &self.of[self.longest - 1 - i..][..n]
@@ -115,11 +121,35 @@ impl RelativeTerms {
         }
     }
 
+    /// `Kr` as rows, `[2 * span, heads * dim]`, where there is one.
+    #[must_use]
+    pub fn key_rows(&self) -> Option<Vec<f32>> {
+        rows_of(&self.keys)
+    }
+
+    /// `Qr` as rows, `[2 * span, heads * dim]`, where there is one.
+    #[must_use]
+    pub fn query_rows(&self) -> Option<Vec<f32>> {
+        rows_of(&self.queries)
+    }
+
     /// Whether there is no term at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty() && self.queries.is_empty()
     }
+}
+
+/// The rows that were cut by head: `[slots, heads * dim]`.
+fn rows_of(by_head: &[Panels]) -> Option<Vec<f32>> {
+    let (slots, dim) = by_head.first().map(|p| (p.columns(), p.depth()))?;
+    let heads: Vec<Vec<f32>> = by_head.iter().map(Panels::to_rows_transposed).collect();
+    let row = |slot: usize| {
+        heads
+            .iter()
+            .flat_map(move |head| &head[slot * dim..][..dim])
+    };
+    Some((0..slots).flat_map(row).copied().collect())
 }
 
 /// Products of rows with the panels that hold a range of slots.

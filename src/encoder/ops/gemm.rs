@@ -40,6 +40,20 @@ impl Panels {
         }
     }
 
+    /// The matrix that [`Self::from_rows_transposed`] packed: `[columns, depth]`, row-major.
+    #[must_use]
+    pub fn to_rows_transposed(&self) -> Vec<f32> {
+        let width = simd::isa().columns();
+        let mut rows = vec![0.0; self.columns * self.depth];
+        for (j, row) in rows.chunks_exact_mut(self.depth.max(1)).enumerate() {
+            let panel = &self.values[j / width * width * self.depth..][..self.depth * width];
+            for (to, from) in row.iter_mut().zip(panel.chunks_exact(width)) {
+                *to = from[j % width];
+            }
+        }
+        rows
+    }
+
     /// Packs `rows` (`[depth, columns]`, rows `stride` apart) into the memory that is already
     /// there: how attention keeps values (`[tokens, dim]`).
     pub fn pack_rows(&mut self, rows: &[f32], depth: usize, columns: usize, stride: usize) {
@@ -182,6 +196,7 @@ mod tests {
             let mut other = Panels::default();
             other.pack_rows(&transposed, depth, columns, columns);
             prop_assert_eq!(&packed.values, &other.values);
+            prop_assert_eq!(&packed.to_rows_transposed(), &b);
 
             let mut c = vec![f32::NAN; rows * columns];
             multiply(&a, depth, rows, &packed, 0..packed.count(), &mut c, columns);

@@ -53,6 +53,18 @@ impl Linear {
         self.panels.columns()
     }
 
+    /// The weights `[out, in]`, row-major.
+    #[must_use]
+    pub fn weight(&self) -> Vec<f32> {
+        self.panels.to_rows_transposed()
+    }
+
+    /// The bias `[out]`.
+    #[must_use]
+    pub fn bias(&self) -> &[f32] {
+        &self.bias
+    }
+
     /// `y = activation(x W^T + b)` for `x` of `[rows, in]`; `y` becomes `[rows, out]`.
     pub fn forward(&self, x: &[f32], y: &mut Vec<f32>, activation: Activation) {
         let (inputs, outputs) = (self.inputs(), self.outputs());

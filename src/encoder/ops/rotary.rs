@@ -32,6 +32,18 @@ impl Rotary {
         }
     }
 
+    /// Cosines of the angles, `[positions, dim / 2]`.
+    #[must_use]
+    pub fn cosines(&self) -> &[f32] {
+        &self.cosines
+    }
+
+    /// Sines of the angles, `[positions, dim / 2]`.
+    #[must_use]
+    pub fn sines(&self) -> &[f32] {
+        &self.sines
+    }
+
     /// Turns the queries and keys in `qkv` (`[tokens, 3 * heads * dim]`), sequence by sequence.
     pub fn apply(&self, qkv: &mut [f32], sequences: &[usize], shape: AttentionShape) {
         let width = shape.heads * shape.dim;
