@@ -176,7 +176,7 @@ impl HubModel {
             return Err(self.error(format!("the hub names {commit:?} as its commit")));
         }
         let pinned = api.repo(self.at(&commit));
-        let get = |name: &str| self.get(&api, &pinned, &commit, name);
+        let get = |name: &str| self.get(&cache, &api, &pinned, &commit, name);
         let has = |name: &str| listed.siblings.iter().any(|s| s.rfilename == name);
         for name in ["config.json", "tokenizer.json"] {
             if !has(name) {
@@ -221,11 +221,17 @@ impl HubModel {
     /// Fetches one file. What the hub says of it becomes part of paths, so that is looked at first.
     fn get(
         &self,
+        cache: &Cache,
         api: &Api,
         repository: &ApiRepo,
         commit: &str,
         name: &str,
     ) -> Result<PathBuf, PackageError> {
+        let cached = cache.repo(self.at(commit)).get(name);
+        if let Some(path) = cached {
+            self.verify(&path, name)?;
+            return Ok(path);
+        }
         let listed = api
             .metadata(&repository.url(name))
             .map_err(|e| self.error(format!("{name}: {e}")))?;

@@ -42,19 +42,22 @@ pub(super) fn is_varied(blob: &[u8]) -> bool {
         .any(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
 }
 
-/// Decodes blobs that follow each other: together where they are the lines of one, else each.
+/// Decodes blobs that follow each other: each, and together where they may be the lines of one. What
+/// begins on a line of its own must not be read as part of the line before alone.
 pub(super) fn decode_blobs(text: &str, blobs: &[Range<usize>], decoded: &mut Vec<Decoded>) {
     let (Some(first), Some(last)) = (blobs.first(), blobs.last()) else {
         return;
     };
-    if blobs.len() > 1 {
+    let width = first.len();
+    let (lines, rest) = blobs.split_at(blobs.len() - 1);
+    let wrapped = lines.iter().all(|b| b.len() == width) && rest.iter().all(|b| b.len() <= width);
+    if blobs.len() > 1 && wrapped {
         let joined: String = blobs
             .iter()
             .filter_map(|blob| text.get(blob.clone()))
             .collect();
         if let Some((kind, says)) = decode(&joined) {
             push(decoded, first.start..last.end, kind, says);
-            return;
         }
     }
     for blob in blobs {
