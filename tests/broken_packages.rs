@@ -387,6 +387,24 @@ fn every_architecture_names_the_fields_it_does_not_support() {
             "pruned_heads",
         ),
         ("distilbert-sequence", "activation", json!("mish"), "gelu"),
+        (
+            "distilbert-sequence",
+            "num_attention_heads",
+            json!(6),
+            "n_heads",
+        ),
+        (
+            "modernbert-mean",
+            "sliding_window",
+            json!(64),
+            "local_attention",
+        ),
+        (
+            "bert-regression",
+            "function_to_apply",
+            json!("softmax"),
+            "problem_type",
+        ),
         ("distilbert-sequence", "n_heads", json!(5), "n_heads"),
         (
             "distilbert-sequence",

@@ -59,7 +59,7 @@ pub(super) enum Client {
     Remote {
         url: String,
         key: Option<MetadataValue<Ascii>>,
-        service: GuardServiceClient<Channel>,
+        service: Box<GuardServiceClient<Channel>>,
     },
 }
 
@@ -113,7 +113,9 @@ impl Target {
         Ok(Client::Remote {
             url: url.clone(),
             key: self.credentials.key()?,
-            service: GuardServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER),
+            service: Box::new(
+                GuardServiceClient::new(channel).max_decoding_message_size(MAX_ANSWER),
+            ),
         })
     }
 }

@@ -79,6 +79,10 @@ pub(super) fn of(config: &Value, weights: &Weights) -> Result<&'static Architect
             return Err(weights.config_error(field, "is true; encoders alone are supported"));
         }
     }
+    if !config["function_to_apply"].is_null() {
+        let problem = "is not supported: problem_type says how logits become scores";
+        return Err(weights.config_error("function_to_apply", problem));
+    }
     for field in ["pruned_heads", "quantization_config"] {
         let empty = match &config[field] {
             Value::Null => true,

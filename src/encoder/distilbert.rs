@@ -61,7 +61,17 @@ const LAYER: LayerNames = LayerNames {
 const WORDS: &str = "embeddings.word_embeddings.weight";
 
 fn build(config: &Value, weights: &Weights) -> Result<Box<dyn Encoder>, PackageError> {
+    let given = config;
     let config: Config = fields::parse(config, weights)?;
+    fields::aliases(
+        given,
+        weights,
+        &[
+            ("hidden_size", "dim", config.dim.into()),
+            ("num_attention_heads", "n_heads", config.n_heads.into()),
+            ("num_hidden_layers", "n_layers", config.n_layers.into()),
+        ],
+    )?;
     fields::sizes(
         weights,
         &[

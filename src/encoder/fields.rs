@@ -76,3 +76,21 @@ pub(super) fn activation(
         weights.config_error(field, problem)
     })
 }
+
+/// Refuses fields that transformers takes for others (`alias` for `field`), where they say otherwise.
+pub(super) fn aliases(
+    config: &Value,
+    weights: &Weights,
+    aliases: &[(&str, &str, Value)],
+) -> Result<(), PackageError> {
+    for (alias, field, value) in aliases {
+        if !config[*alias].is_null() && config[*alias] != *value {
+            let problem = format!(
+                "is {}, and {field} is {value}; leave it out",
+                config[*alias]
+            );
+            return Err(weights.config_error(alias, problem));
+        }
+    }
+    Ok(())
+}

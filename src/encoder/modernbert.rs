@@ -157,8 +157,25 @@ const MAX_POSITIONS: usize = 1 << 16;
 const WORDS: &str = "embeddings.tok_embeddings.weight";
 
 fn build(config: &Value, weights: &Weights) -> Result<Box<dyn Encoder>, PackageError> {
+    let given = config;
     let config: Config = fields::parse(config, weights)?;
     config.check(weights)?;
+    fields::aliases(
+        given,
+        weights,
+        &[
+            (
+                "sliding_window",
+                "local_attention / 2",
+                (config.local_attention / 2).into(),
+            ),
+            (
+                "head_dim",
+                "hidden_size / num_attention_heads",
+                (config.hidden_size / config.num_attention_heads).into(),
+            ),
+        ],
+    )?;
     let (h, eps) = (config.hidden_size, config.norm_eps);
     let tensors = Tensors::new(weights, "model.", WORDS);
     let norm = |at: &str| tensors.norm(at, h, eps, config.norm_bias);

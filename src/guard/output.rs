@@ -114,11 +114,11 @@ impl<'g> OutputGuard<'g> {
         };
         let mut patterns = Vec::new();
         for detector in &guard.catalog().detectors {
-            if let Source::Patterns(family) = detector.source {
-                if applies(&detector.name) {
-                    let set = guard.catalog().patterns(family);
-                    patterns.push((detector.name.clone(), set.stream()));
-                }
+            if let Source::Patterns(family) = detector.source
+                && applies(&detector.name)
+            {
+                let set = guard.catalog().patterns(family);
+                patterns.push((detector.name.clone(), set.stream()));
             }
         }
         if let Some(deny) = &policy.deny {
