@@ -24,6 +24,7 @@ mod hub;
 mod latency;
 mod licences;
 mod load;
+mod long_sequences;
 mod lost_device;
 mod measures;
 mod observability;

@@ -198,6 +198,11 @@ fn what_a_policy_gets_wrong_is_named() {
             vec!["obfuscation", "no spans"],
         ),
         (
+            "[detectors.secrets]\nrole_actions = { system = \"block\" }",
+            vec!["secrets", "role_actions", "System"],
+        ),
+        ("[detectors.secrets]\nroles = []", vec!["secrets", "roles"]),
+        (
             "[detectors.secrets]\n[deny]\npatterns = { A = \"(\" }",
             vec!["deny", "A"],
         ),

@@ -129,6 +129,11 @@ impl State {
         permit.map_err(|_| ApiError::too_many("requests", self.limits.max_in_flight))
     }
 
+    fn stream_place(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        let place = self.streams.clone().try_acquire_owned();
+        place.map_err(|_| ApiError::too_many("streams", self.limits.max_streams))
+    }
+
     /// The answer to a request of a stream that finds no place.
     fn too_many(&self, message: CheckStreamRequest) -> CheckStreamResponse {
         let error = ApiError::too_many("requests", self.limits.max_in_flight);
@@ -228,10 +233,7 @@ impl GuardService for GuardApi {
         &self,
         request: Request<Streaming<CheckStreamRequest>>,
     ) -> Result<Response<Self::CheckStreamStream>, Status> {
-        let permit =
-            self.0.streams.clone().try_acquire_owned().map_err(|_| {
-                ApiError::too_many("streams", self.0.limits.max_streams).into_status()
-            })?;
+        let permit = self.0.stream_place().map_err(ApiError::into_status)?;
         let tenant = tenant(request.extensions());
         let parent = traces::parent(request.metadata());
         // A reader that is slow holds its own places, not a queue of answers.
@@ -250,10 +252,7 @@ impl GuardService for GuardApi {
         &self,
         request: Request<Streaming<GuardOutputRequest>>,
     ) -> Result<Response<Self::GuardOutputStream>, Status> {
-        let place =
-            self.0.streams.clone().try_acquire_owned().map_err(|_| {
-                ApiError::too_many("streams", self.0.limits.max_streams).into_status()
-            })?;
+        let place = self.0.stream_place().map_err(ApiError::into_status)?;
         let tenant = tenant(request.extensions());
         let parent = traces::parent(request.metadata());
         let (answers, receiver) = mpsc::channel(1);
@@ -283,15 +282,19 @@ impl GuardService for GuardApi {
         request: Request<RestoreRequest>,
     ) -> Result<Response<RestoreResponse>, Status> {
         let tenant = tenant(request.extensions());
+        let parent = traces::parent(request.metadata());
         let RestoreRequest { token, text } = request.into_inner();
-        let guard = self.0.ready().map_err(ApiError::into_status)?;
-        let _permit = self.0.permit().map_err(ApiError::into_status)?;
-        let restored = guard.restore(&tenant, &token, &text);
-        let (text, restored) = restored.map_err(|e| ApiError::from(e).into_status())?;
-        Ok(Response::new(RestoreResponse {
-            text,
-            restored: restored as u32,
-        }))
+        let work = async {
+            let guard = self.0.ready()?;
+            let _permit = self.0.permit()?;
+            let (text, restored) = guard.restore(&tenant, &token, &text)?;
+            Ok(RestoreResponse {
+                text,
+                restored: restored as u32,
+            })
+        };
+        let restored = Timed::new("Restore", &parent).run(work).await;
+        restored.map(Response::new).map_err(ApiError::into_status)
     }
 
     async fn list_detectors(

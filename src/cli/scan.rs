@@ -229,18 +229,47 @@ async fn patient(
             Err(status) => status,
         };
         match status.code() {
-            Code::ResourceExhausted | Code::Unavailable if start.elapsed() < PATIENCE => {
+            _ if may_pass(&status) && start.elapsed() < PATIENCE => {
                 let hint = status.get_details_retry_info().and_then(|i| i.retry_delay);
                 tokio::time::sleep(hint.unwrap_or(pause).min(Duration::from_secs(10))).await;
                 pause = (pause * 2).min(Duration::from_secs(5));
             }
-            Code::ResourceExhausted
-            | Code::Unavailable
-            | Code::Unauthenticated
+            _ if may_pass(&status) => return Err(client.failed(&status).into()),
+            Code::Unauthenticated
             | Code::PermissionDenied
             | Code::Unimplemented
             | Code::NotFound => return Err(client.failed(&status).into()),
             _ => return Ok(Err(status)),
         }
+    }
+}
+
+/// Whether asking again may be answered: the server was full, away, or broke off in the middle, which
+/// the transport reports in codes of its own and without the details that the server gives.
+fn may_pass(status: &Status) -> bool {
+    match status.code() {
+        Code::ResourceExhausted | Code::Unavailable => true,
+        Code::Unknown | Code::Internal | Code::Cancelled => {
+            status.get_details_error_info().is_none()
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic_types::ErrorDetails;
+
+    use super::*;
+
+    #[test]
+    fn a_broken_connection_is_asked_again_and_a_fault_of_the_server_is_not() {
+        assert!(may_pass(&Status::unavailable("tcp connect error")));
+        assert!(may_pass(&Status::unknown("transport error")));
+        assert!(may_pass(&Status::internal("h2 protocol error")));
+        let details = ErrorDetails::with_error_info("INTERNAL", "portcullis.dev", []);
+        let fault = Status::with_error_details(Code::Internal, "the check panicked", details);
+        assert!(!may_pass(&fault));
+        assert!(!may_pass(&Status::invalid_argument("text: is empty")));
     }
 }

@@ -53,7 +53,8 @@ impl Model {
             return Err(weights.config_error(
                 "max_position_embeddings",
                 format!(
-                    "is {}, too short for windows of {}",
+                    "leaves {} positions, too few for windows of {}; guard.toml may ask for shorter \
+                     ones (window.max_length)",
                     encoder.max_length(),
                     package.manifest.max_length
                 ),

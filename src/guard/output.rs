@@ -127,6 +127,10 @@ impl<'g> OutputGuard<'g> {
         let models = guard.catalog().detectors.iter().any(|detector| {
             !matches!(detector.source, Source::Patterns(_)) && applies(&detector.name)
         });
+        let reports = patterns
+            .iter()
+            .map(|(name, _)| (name.clone(), super::fold::built_in_report(name, true)))
+            .collect();
         Ok(Self {
             guard,
             models,
@@ -140,7 +144,7 @@ impl<'g> OutputGuard<'g> {
             blocks: vec![0],
             spans: Vec::new(),
             found: Vec::new(),
-            reports: BTreeMap::new(),
+            reports,
             pseudonyms: BTreeMap::new(),
             blocked: false,
             reason: None,
@@ -187,8 +191,6 @@ impl<'g> OutputGuard<'g> {
             for (detector, stream) in std::mem::take(&mut self.patterns) {
                 let released = stream.finish();
                 matches.extend(released.matches.into_iter().map(|m| (detector.clone(), m)));
-                let report = super::fold::built_in_report(&detector, true);
-                self.reports.insert(detector, report);
             }
             self.patterns_safe = self.text.len();
             self.take_matches(matches);

@@ -185,6 +185,16 @@ pub enum PolicyError {
         /// The detector.
         detector: String,
     },
+    /// It sets an action for a role that it does not look at.
+    #[error("policies.{policy}.detectors.{detector}.role_actions: {role:?} is not among its roles")]
+    Role {
+        /// The policy.
+        policy: String,
+        /// The detector.
+        detector: String,
+        /// The role.
+        role: Role,
+    },
     /// A list cannot be used.
     #[error("policies.{policy}.{list}: {problem}")]
     List {
@@ -409,6 +419,13 @@ impl Rule {
                 });
             }
             rule.roles.clone_from(roles);
+        }
+        if let Some(role) = rule.role_actions.keys().find(|r| !rule.roles.contains(r)) {
+            return Err(PolicyError::Role {
+                policy: policy.into(),
+                detector: detector.name.clone(),
+                role: *role,
+            });
         }
         Ok(rule)
     }

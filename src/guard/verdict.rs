@@ -164,7 +164,7 @@ pub struct RedactedSegment {
 /// Where the time of a check went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Timings {
-    /// Tokenising, waiting for a thread included.
+    /// Normalising and tokenising, waiting for a thread included.
     pub tokenize: Duration,
     /// Waiting for the device.
     pub queue: Duration,

@@ -227,9 +227,7 @@ impl HubModel {
         commit: &str,
         name: &str,
     ) -> Result<PathBuf, PackageError> {
-        let cached = cache.repo(self.at(commit)).get(name);
-        if let Some(path) = cached {
-            self.verify(&path, name)?;
+        if let Some(path) = cache.repo(self.at(commit)).get(name) {
             return Ok(path);
         }
         let listed = api
@@ -239,11 +237,9 @@ impl HubModel {
             let problem = format!("{name}: the hub gives no digest, or another commit");
             return Err(self.error(problem));
         }
-        let path = repository
+        repository
             .get(name)
-            .map_err(|e| self.error(format!("{name}: {e}")))?;
-        self.verify(&path, name)?;
-        Ok(path)
+            .map_err(|e| self.error(format!("{name}: {e}")))
     }
 
     /// The names of the package's files in `dir`, all of which are there.

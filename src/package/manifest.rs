@@ -258,18 +258,10 @@ const MAX_HEADS: usize = 32;
 
 /// The window a `config.json` allows: its positions, at most 512, and a quarter of overlap at most.
 pub(super) fn default_window(config: &serde_json::Value) -> (usize, usize) {
-    // RoBERTa and its kin count positions from behind the padding id.
-    let model_type = config["model_type"].as_str().unwrap_or_default();
-    let unused = match ["roberta", "xlm-roberta", "camembert"].contains(&model_type) {
-        true => config["pad_token_id"].as_u64().unwrap_or(1) as usize + 1,
-        false => 0,
-    };
     let positions = config["max_position_embeddings"]
         .as_u64()
-        .map_or(DEFAULT_MAX_LENGTH + unused, |n| n as usize);
-    let length = positions
-        .saturating_sub(unused)
-        .clamp(1, DEFAULT_MAX_LENGTH);
+        .map_or(DEFAULT_MAX_LENGTH, |n| n as usize);
+    let length = positions.clamp(1, DEFAULT_MAX_LENGTH);
     (length, DEFAULT_STRIDE.min(length / 4))
 }
 
