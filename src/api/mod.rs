@@ -8,10 +8,10 @@ mod deadline;
 mod guard_service;
 pub mod json;
 mod server;
+mod service;
 mod status;
 
 pub use config::ServerConfig;
-pub use guard_service::{GuardApi, ServiceLimits};
 pub use server::{ServeError, Server, ServerHandle};
 pub use status::status;
 

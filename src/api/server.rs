@@ -13,12 +13,14 @@ use tonic::{Code, Request, Status};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
+use super::ServerConfig;
 use super::connections::bounded;
 use super::deadline;
+use super::guard_service::GuardApi;
 use super::pb;
 use super::pb::v1::guard_service_server::{GuardServiceServer, SERVICE_NAME};
+use super::service::{Service, ServiceLimits};
 use super::status::ApiError;
-use super::{GuardApi, ServerConfig, ServiceLimits};
 use crate::guard::{CheckError, Guard};
 use crate::ops::auth::{Authenticator, KeyFileError};
 
@@ -127,7 +129,7 @@ impl Server {
             max_deadline: Duration::from_millis(self.config.max_deadline_ms),
         };
         let stop = handle.0.clone();
-        let api = GuardApi::new(limits, stop.clone());
+        let service = Service::new(limits, stop.clone());
         let (health, health_service) = tonic_health::server::health_reporter();
         set_health(&health, ServingStatus::NotServing).await;
         let health_service = health_service.max_decoding_message_size(SMALL_MESSAGE);
@@ -146,7 +148,7 @@ impl Server {
         }
         let auth = self.auth;
         let guard_service = InterceptedService::new(
-            GuardServiceServer::new(api.clone())
+            GuardServiceServer::new(GuardApi(service.clone()))
                 .max_decoding_message_size(self.config.max_message_bytes),
             authenticate(auth.clone()),
         );
@@ -195,9 +197,9 @@ impl Server {
         let result = match loaded {
             Some(Ok(Ok(guard))) => {
                 let device = guard.scheduler().clone();
-                api.serve(guard);
+                service.serve(guard);
                 set_health(&health, ServingStatus::Serving).await;
-                api.guard().inspect(|guard| announce(guard));
+                service.guard().inspect(|guard| announce(guard));
                 tokio::select! {
                     biased;
                     () = stop.cancelled() => Ok(()),
@@ -215,7 +217,7 @@ impl Server {
         let patience = Duration::from_millis(self.config.drain_timeout_ms);
         // Checks are waited for; a health watch, which never ends, is not.
         let checks_done = async {
-            while !api.is_idle() {
+            while !service.is_idle() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
             tokio::time::sleep(LAST_BYTES).await;

@@ -48,6 +48,15 @@ impl ApiError {
         error
     }
 
+    /// Refused, or cut short, by a shutdown.
+    pub(super) fn draining() -> Self {
+        Self::new(
+            Code::Unavailable,
+            "NOT_READY",
+            "the server is shutting down",
+        )
+    }
+
     pub(super) fn invalid(field: &str, problem: impl std::fmt::Display) -> Self {
         let mut error = Self::new(
             Code::InvalidArgument,

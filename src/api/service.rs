@@ -1,0 +1,205 @@
+//! What every protocol shares: the guard, the places for requests and streams, the deadline, and what is
+//! counted and traced of each request.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Extensions};
+use tracing::{Instrument, Span, field};
+
+use super::status::ApiError;
+use crate::guard::{Check, Guard, Verdict};
+use crate::ops::auth::Tenant;
+use crate::ops::traces::{self, Parent};
+
+/// How much a server takes on at once.
+#[derive(Debug, Clone)]
+pub(super) struct ServiceLimits {
+    /// Requests in flight.
+    pub(super) max_in_flight: usize,
+    /// Open streams.
+    pub(super) max_streams: usize,
+    /// Requests in flight on one stream; more wait unread.
+    pub(super) stream_in_flight: usize,
+    /// Time for a request that names none.
+    pub(super) default_deadline: Duration,
+    /// The longest time a request may ask for; more is cut to it.
+    pub(super) max_deadline: Duration,
+}
+
+/// One server's state, shared by its protocols. Not ready until [`Service::serve`] was called.
+#[derive(Clone)]
+pub(super) struct Service(Arc<State>);
+
+struct State {
+    guard: OnceLock<Guard>,
+    limits: ServiceLimits,
+    in_flight: Arc<Semaphore>,
+    streams: Arc<Semaphore>,
+    draining: CancellationToken,
+}
+
+impl Service {
+    /// A service that is still loading; `draining` ends its streams.
+    #[must_use]
+    pub(super) fn new(limits: ServiceLimits, draining: CancellationToken) -> Self {
+        Self(Arc::new(State {
+            guard: OnceLock::new(),
+            in_flight: Arc::new(Semaphore::new(limits.max_in_flight)),
+            streams: Arc::new(Semaphore::new(limits.max_streams)),
+            limits,
+            draining,
+        }))
+    }
+
+    /// Starts answering with `guard`. Later calls change nothing.
+    pub(super) fn serve(&self, guard: Guard) {
+        let _ = self.0.guard.set(guard);
+    }
+
+    /// Whether no request is under way. Streams count by their requests.
+    #[must_use]
+    pub(super) fn is_idle(&self) -> bool {
+        let all = |s: &Semaphore, places| s.available_permits() == places;
+        all(&self.0.in_flight, self.0.limits.max_in_flight)
+            && all(&self.0.streams, self.0.limits.max_streams)
+    }
+
+    /// The guard, once it serves.
+    #[must_use]
+    pub(super) fn guard(&self) -> Option<&Guard> {
+        self.0.guard.get()
+    }
+
+    pub(super) fn limits(&self) -> &ServiceLimits {
+        &self.0.limits
+    }
+
+    /// Ends once the server drains.
+    pub(super) async fn draining(&self) {
+        self.0.draining.cancelled().await;
+    }
+
+    /// The guard, or the error that it is still loading.
+    pub(super) fn ready(&self) -> Result<&Guard, ApiError> {
+        self.guard()
+            .ok_or_else(|| ApiError::new(Code::Unavailable, "NOT_READY", "still loading"))
+    }
+
+    /// A place for one request.
+    pub(super) fn permit(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        let permit = self.0.in_flight.clone().try_acquire_owned();
+        permit.map_err(|_| ApiError::too_many("requests", self.0.limits.max_in_flight))
+    }
+
+    /// A place for one stream.
+    pub(super) fn stream_place(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        let place = self.0.streams.clone().try_acquire_owned();
+        place.map_err(|_| ApiError::too_many("streams", self.0.limits.max_streams))
+    }
+
+    /// When a request that allows `timeout`, or says nothing, must be answered.
+    pub(super) fn deadline(&self, arrived: Instant, timeout: Option<Duration>) -> Instant {
+        let limits = &self.0.limits;
+        arrived
+            + timeout
+                .unwrap_or(limits.default_deadline)
+                .min(limits.max_deadline)
+    }
+
+    /// One check, and what its pseudonyms can be restored with (empty where there are none).
+    pub(super) async fn check(&self, check: &Check) -> Result<(Verdict, Vec<u8>), ApiError> {
+        let guard = self.ready()?;
+        let verdict = unwinding(async { Ok(guard.check(check).await?) }).await?;
+        Span::current()
+            .record("portcullis.tenant", &*check.tenant)
+            .record("portcullis.outcome", field::debug(verdict.outcome))
+            .record("portcullis.action", field::debug(verdict.action))
+            .record("portcullis.findings", verdict.findings.len());
+        tracing::debug!(
+            request = %check.id,
+            tenant = %check.tenant,
+            outcome = ?verdict.outcome,
+            action = ?verdict.action,
+            findings = verdict.findings.len(),
+            total_us = verdict.timings.total.as_micros() as u64,
+            "checked"
+        );
+        let token = guard.seal(&check.tenant, &verdict)?.unwrap_or_default();
+        Ok((verdict, token))
+    }
+}
+
+/// A panic as an error: it would take every other call on the connection with it.
+pub(super) async fn unwinding<T>(
+    work: impl Future<Output = Result<T, ApiError>>,
+) -> Result<T, ApiError> {
+    let done = AssertUnwindSafe(work).catch_unwind().await;
+    done.unwrap_or_else(|_| {
+        let panicked = "the check panicked";
+        Err(ApiError::new(Code::Internal, "INTERNAL", panicked))
+    })
+}
+
+/// On whose behalf a request with these extensions is.
+pub(super) fn tenant(extensions: &Extensions) -> Arc<str> {
+    extensions
+        .get::<Tenant>()
+        .map_or_else(|| Tenant::anonymous().0, |t| t.0.clone())
+}
+
+/// A name for a request that has none.
+pub(super) fn fresh_id() -> String {
+    format!("{:032x}", rand::random::<u128>())
+}
+
+/// Counts, times and traces a request, whatever becomes of it.
+pub(super) struct Timed {
+    method: &'static str,
+    start: Instant,
+    code: Option<Code>,
+    span: Span,
+}
+
+impl Timed {
+    pub(super) fn new(method: &'static str, parent: &Parent) -> Self {
+        Self {
+            method,
+            span: traces::check_span(method, parent),
+            start: Instant::now(),
+            code: None,
+        }
+    }
+
+    pub(super) async fn run<T>(
+        mut self,
+        work: impl Future<Output = Result<T, ApiError>>,
+    ) -> Result<T, ApiError> {
+        let result = work.instrument(self.span.clone()).await;
+        self.code = Some(result.as_ref().map_or_else(|e| e.code, |_| Code::Ok));
+        if let Err(error) = &result {
+            let (method, code, reason) = (self.method, error.code, error.reason);
+            tracing::debug!(method, ?code, reason, "refused");
+        }
+        result
+    }
+}
+
+impl Drop for Timed {
+    fn drop(&mut self) {
+        // No code: the caller went away before there was an answer.
+        let code = self.code.unwrap_or(Code::Cancelled);
+        traces::ended(&self.span, code);
+        metrics::counter!(
+            "portcullis_requests_total",
+            "method" => self.method, "code" => format!("{code:?}")
+        )
+        .increment(1);
+        metrics::histogram!("portcullis_request_seconds", "method" => self.method)
+            .record(self.start.elapsed().as_secs_f64());
+    }
+}
