@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use tracing::{Instrument, trace_span};
 
 use super::choose::Chosen;
-use super::fold::{Evidence, PatternHit};
+use super::gather::{Evidence, PatternHit};
 use super::parts::{self, Part};
 use super::policy::Policies;
 use super::{
