@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::GatewayConfig;
+
 /// Addresses, TLS, credentials, limits and deadlines.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -46,6 +48,8 @@ pub struct ServerConfig {
     pub max_calls_per_connection: u32,
     /// Time that open calls get to finish after SIGTERM, in milliseconds.
     pub drain_timeout_ms: u64,
+    /// Bodies that gateways bring.
+    pub gateway: GatewayConfig,
 }
 
 impl Default for ServerConfig {
@@ -67,6 +71,7 @@ impl Default for ServerConfig {
             stream_in_flight: 64,
             max_calls_per_connection: 1_024,
             drain_timeout_ms: 30_000,
+            gateway: GatewayConfig::default(),
         }
     }
 }

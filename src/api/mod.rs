@@ -1,17 +1,22 @@
 //! What callers see. Protobuf and the domain meet in [`convert`] and nowhere else.
 
+mod chat;
 mod codec;
 mod config;
 mod connections;
 pub mod convert;
 mod deadline;
+mod ext_proc;
+mod gateway;
 mod guard_service;
 pub mod json;
 mod server;
 mod service;
 mod status;
 
+pub use chat::Pointers;
 pub use config::ServerConfig;
+pub use gateway::{GatewayConfig, UnknownPaths};
 pub use server::{ServeError, Server, ServerHandle};
 pub use status::status;
 

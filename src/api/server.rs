@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use envoy_types::pb::envoy::service::ext_proc::v3::external_processor_server::ExternalProcessorServer;
 use tokio_util::sync::CancellationToken;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::server::{TcpIncoming, TlsConnectInfo};
@@ -16,6 +17,7 @@ use tonic_health::server::HealthReporter;
 use super::ServerConfig;
 use super::connections::bounded;
 use super::deadline;
+use super::ext_proc::ExtProc;
 use super::guard_service::GuardApi;
 use super::pb;
 use super::pb::v1::guard_service_server::{GuardServiceServer, SERVICE_NAME};
@@ -26,6 +28,8 @@ use crate::ops::auth::{Authenticator, KeyFileError};
 
 /// Largest message to the health and reflection services, in bytes.
 const SMALL_MESSAGE: usize = 16 << 10;
+/// Bytes that a gateway's message may have beside a body: headers and metadata.
+const GATEWAY_MESSAGE: usize = 256 << 10;
 /// What finished calls get to reach their callers before open health watches and the like are cut.
 const LAST_BYTES: Duration = Duration::from_millis(500);
 
@@ -152,6 +156,14 @@ impl Server {
                 .max_decoding_message_size(self.config.max_message_bytes),
             authenticate(auth.clone()),
         );
+        let gateway = self.config.gateway.clone();
+        let most = gateway.max_body_bytes + GATEWAY_MESSAGE;
+        let ext_proc = InterceptedService::new(
+            ExternalProcessorServer::new(ExtProc::new(service.clone(), gateway))
+                .max_decoding_message_size(most)
+                .max_encoding_message_size(usize::MAX),
+            authenticate(auth.clone()),
+        );
         // Many clients still speak the older of the two.
         let reflection = || {
             tonic_reflection::server::Builder::configure()
@@ -182,6 +194,7 @@ impl Server {
                     authenticate(auth),
                 ))
                 .add_service(guard_service)
+                .add_service(ext_proc)
                 .serve_with_incoming_shutdown(incoming, async move {
                     stopped.cancelled().await;
                 }),

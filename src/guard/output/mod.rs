@@ -18,10 +18,10 @@ use release::Span;
 
 use super::fold::{SURE, outcome};
 use super::gather::built_in_report;
-use super::policy::{DEFAULT, DENIED, Policies};
+use super::policy::{DENIED, Policies};
 use super::{
-    Action, CheckError, DetectorReport, Finding, Guard, Outcome, Policy, PolicyError, Redaction,
-    Role, Timings, Verdict,
+    Action, CheckError, DetectorReport, Finding, Guard, Outcome, Policy, Redaction, Role, Timings,
+    Verdict,
 };
 use crate::detect::Source;
 use crate::detect::patterns::{PatternMatch, PatternStream};
@@ -85,18 +85,7 @@ struct Found {
 impl<'g> OutputGuard<'g> {
     /// Begins a text.
     pub fn new(guard: &'g Guard, asked: OutputCheck) -> Result<Self, CheckError> {
-        let policies = guard.policies().current();
-        let name = match asked.policy.as_str() {
-            "" => DEFAULT,
-            name => name,
-        };
-        let policy = policies
-            .get(name)
-            .ok_or_else(|| PolicyError::Unknown {
-                name: name.to_owned(),
-                known: policies.keys().cloned().collect(),
-            })?
-            .clone();
+        let policy = guard.policy(&asked.policy)?;
         let applies = |detector: &str| {
             let rule = policy.rules.get(detector);
             rule.is_some_and(|r| r.roles.contains(&asked.role))
@@ -123,7 +112,7 @@ impl<'g> OutputGuard<'g> {
         Ok(Self {
             guard,
             models,
-            policies: Arc::new(Policies::from([(name.to_owned(), policy.clone())])),
+            policies: Arc::new(Policies::from([(policy.id.to_string(), policy.clone())])),
             policy,
             patterns,
             asked,
