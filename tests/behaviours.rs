@@ -35,6 +35,7 @@ mod overload;
 mod parity;
 mod policies;
 mod redaction;
+mod replicas;
 mod reports;
 mod scan;
 mod several_packages;

@@ -14,7 +14,7 @@ pub(crate) struct Envoy {
     child: Child,
     pub(crate) address: SocketAddr,
     admin: SocketAddr,
-    _config: tempfile::NamedTempFile,
+    config: tempfile::NamedTempFile,
 }
 
 fn free_port() -> SocketAddr {
@@ -49,6 +49,8 @@ impl Envoy {
         let child = Command::new(program)
             .args([
                 "--use-dynamic-base-id",
+                "--file-flush-interval-msec",
+                "100",
                 "--concurrency",
                 "1",
                 "-l",
@@ -56,7 +58,7 @@ impl Envoy {
                 "-c",
             ])
             .arg(config.path())
-            .stdout(Stdio::null())
+            .stdout(std::fs::File::create(config.path().with_extension("log")).unwrap())
             .stderr(Stdio::inherit())
             .spawn()
             .unwrap();
@@ -64,7 +66,7 @@ impl Envoy {
             child,
             address,
             admin,
-            _config: config,
+            config,
         };
         for _ in 0..300 {
             if envoy.admin("GET", "/ready").await.contains("LIVE") {
@@ -73,6 +75,18 @@ impl Envoy {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         panic!("Envoy did not become ready");
+    }
+
+    /// The entry of the access log for the `n`th request.
+    async fn log(&self, n: usize) -> serde_json::Value {
+        for _ in 0..200 {
+            let log = std::fs::read_to_string(self.config.path().with_extension("log")).unwrap();
+            if let Some(line) = log.lines().nth(n) {
+                return serde_json::from_str(line).unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("no entry in the access log");
     }
 
     pub(crate) async fn admin(&self, method: &str, path: &str) -> String {
@@ -92,6 +106,7 @@ impl Drop for Envoy {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let _ = std::fs::remove_file(self.config.path().with_extension("log"));
     }
 }
 
@@ -519,4 +534,98 @@ async fn models_that_break_off_and_clients_that_leave_hold_no_place() {
     stopped
         .await
         .expect("an exchange goes on without its client");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_access_log_says_what_was_found_and_nothing_of_the_text() {
+    for mode in MODES {
+        let gateway = Gateway::start(in_mode(mode)).await;
+        gateway
+            .post("/v1/chat/completions", chat(INJECTION).as_bytes(), 1 << 20)
+            .await;
+        let text = format!("{PLAIN}Use the key {SECRET} for it. {PLAIN}");
+        gateway
+            .model
+            .answers(Answer::events(&stream(&text, 9), 500));
+        let mail = chat("Write to jane.doe@example.com please");
+        gateway
+            .post("/v1/chat/completions", mail.as_bytes(), 1 << 20)
+            .await;
+        let blocked = &gateway.envoy.log(0).await["guard"]["request"];
+        assert_eq!(blocked["action"], "block", "{mode}: {blocked}");
+        assert_eq!(blocked["policy"], "default");
+        assert_eq!(blocked["findings"][0]["detector"], "injection");
+        let entry = gateway.envoy.log(1).await;
+        let guard = &entry["guard"];
+        assert_eq!(guard["request"]["action"], "redact", "{mode}: {entry}");
+        assert_eq!(guard["response"]["action"], "redact", "{mode}: {entry}");
+        let labels: Vec<_> = guard["response"]["findings"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|f| f["label"].as_str().unwrap())
+            .collect();
+        assert!(labels.contains(&"API_KEY"), "{entry}");
+        assert!(!entry.to_string().contains("jane") && !entry.to_string().contains("AKIA"));
+        gateway.guard.stop().await;
+    }
+}
+
+/// Time that the guard adds to an exchange, at the middle of many. Run alone, on a machine at rest:
+/// `scripts/test.sh envoy::measure --run-ignored all --no-capture`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "measures"]
+async fn measure_added_latency() {
+    const ROUNDS: usize = 300;
+    let gateway = Gateway::start(|text| text).await;
+    let bare = |text: String| {
+        let (before, rest) = text
+            .split_once("                  - name: envoy.filters.http.ext_proc\n")
+            .unwrap();
+        let (_, after) = rest
+            .split_once("receiving_namespaces: { untyped: [portcullis] }\n")
+            .unwrap();
+        let text = format!("{before}{after}");
+        // Without the filter, its settings on routes mean nothing.
+        let (before, rest) = text
+            .split_once("                          typed_per_filter_config:")
+            .unwrap();
+        let (_, after) = rest.split_once("value: rag }\n").unwrap();
+        format!("{before}\n{after}")
+    };
+    let ports = [
+        (8080, gateway.model.address),
+        (50051, gateway.guard.address),
+    ];
+    let without = Envoy::start("gateway.yaml", 10_000, &ports, bare).await;
+    let whole = json!({"choices": [{"message": {"content": PLAIN}}]}).to_string();
+    for (name, answer) in [
+        ("whole answer of 160 bytes", Answer::json(&whole)),
+        (
+            "stream of 1,600 bytes",
+            Answer::events(&stream(&PLAIN.repeat(10), 5), 400),
+        ),
+    ] {
+        gateway.model.answers(answer);
+        let mut times = [Vec::new(), Vec::new()];
+        for _ in 0..ROUNDS {
+            for (times, envoy) in times.iter_mut().zip([&without, &gateway.envoy]) {
+                let start = std::time::Instant::now();
+                let path = "/v1/chat/completions";
+                let got =
+                    wire::post(envoy.address, path, &[], chat(QUESTION).as_bytes(), 1 << 20).await;
+                assert!(got.whole && got.status() == 200);
+                times.push(start.elapsed());
+            }
+        }
+        let [without, with] = times.map(|mut times| {
+            times.sort();
+            (times[ROUNDS / 2], times[ROUNDS * 9 / 10])
+        });
+        println!(
+            "{name}: Envoy alone p50 {:.2?} p90 {:.2?}; with the guard p50 {:.2?} p90 {:.2?}",
+            without.0, without.1, with.0, with.1
+        );
+    }
+    gateway.guard.stop().await;
 }
