@@ -1,17 +1,21 @@
 //! What callers see. Protobuf and the domain meet in [`convert`] and nowhere else.
 
+mod authenticate;
 mod codec;
 mod config;
 mod connections;
 pub mod convert;
 mod deadline;
 mod guard_service;
+mod http;
+mod inference;
 pub mod json;
 mod server;
 mod service;
 mod status;
+mod tls;
 
-pub use config::ServerConfig;
+pub use config::{CannotRedact, ServerConfig};
 pub use server::{ServeError, Server, ServerHandle};
 pub use status::status;
 
@@ -26,6 +30,11 @@ pub mod pb {
     /// `portcullis.v1`.
     pub mod v1 {
         tonic::include_proto!("portcullis.v1");
+    }
+
+    /// `inference`, the Open Inference Protocol.
+    pub mod inference {
+        tonic::include_proto!("inference");
     }
 
     /// The compiled `proto/`, for reflection and proto3 JSON.

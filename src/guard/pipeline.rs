@@ -104,7 +104,9 @@ impl Guard {
         &self.tokenizers
     }
 
-    pub(super) fn limits(&self) -> &Limits {
+    /// The sizes a check may have.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
         &self.limits
     }
 
