@@ -9,20 +9,25 @@
 
 mod program;
 mod support;
+mod wire;
 
 mod bad_input;
 mod batch_invariance;
 mod broken_packages;
 mod command_line;
+mod connections;
 mod credentials;
 mod documentation;
 mod drain;
 mod evasion;
 mod failures;
 mod foreign_client;
+mod http;
 mod hub;
+mod inference;
 mod latency;
 mod licences;
+mod litellm;
 mod load;
 mod long_sequences;
 mod lost_device;
