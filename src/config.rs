@@ -331,6 +331,18 @@ impl Config {
                 "server.max_calls_per_connection",
                 server.max_calls_per_connection as usize,
             ),
+            (
+                "server.gateway.deadline_ms",
+                server.gateway.deadline_ms as usize,
+            ),
+            (
+                "server.gateway.max_body_bytes",
+                server.gateway.max_body_bytes,
+            ),
+            (
+                "server.gateway.max_buffered_bytes",
+                server.gateway.max_buffered_bytes,
+            ),
             ("limits.max_text_bytes", self.limits.max_text_bytes),
             ("limits.max_segments", self.limits.max_segments),
             ("scheduler.max_batch_tokens", scheduler.max_batch_tokens),

@@ -146,7 +146,10 @@ async fn litellms_proxy_blocks_masks_and_fails_closed() {
 
     let blocked = chat(proxy, ATTACK, false).await;
     assert_eq!(blocked.status, 400, "{blocked:?}");
-    assert!(blocked.body.contains("blocked by policy"), "{blocked:?}");
+    assert!(
+        blocked.body.contains("blocked by the policy"),
+        "{blocked:?}"
+    );
     assert!(blocked.body.contains("injection"), "{blocked:?}");
     assert!(asked.try_recv().is_err(), "the LLM was not asked");
 
@@ -201,7 +204,7 @@ async fn roles_come_from_the_messages_that_texts_are_from() {
     assert_eq!(blocked["action"], "BLOCKED");
     assert_eq!(
         blocked["blocked_reason"],
-        "blocked by policy \"default\": injection (INJECTION)"
+        "blocked by the policy \"default\": injection (INJECTION)"
     );
     assert_eq!(ask(["user", "tool"]).await["action"], "BLOCKED");
     assert_eq!(ask(["user", "system"]).await, json!({"action": "NONE"}));
@@ -259,7 +262,7 @@ async fn tools_are_read_and_what_cannot_be_rewritten_is_blocked_or_passes() {
         (CannotRedact::Pass, "NONE"),
     ] {
         let mut config = config(bundled());
-        config.server.cannot_redact = cannot_redact;
+        config.server.gateway.cannot_redact = cannot_redact;
         let server = TestServer::start(config).await;
         let ask = async |more: Value| {
             let mut body = json!({"input_type": "request", "texts": ["hello"]});

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::GatewayConfig;
+
 /// Addresses, TLS, credentials, limits and deadlines.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -44,20 +46,10 @@ pub struct ServerConfig {
     pub stream_in_flight: usize,
     /// Calls at once on one connection.
     pub max_calls_per_connection: u32,
-    /// What becomes of what a policy redacts where a protocol cannot rewrite it.
-    pub cannot_redact: CannotRedact,
     /// Time that open calls get to finish after SIGTERM, in milliseconds.
     pub drain_timeout_ms: u64,
-}
-
-/// What becomes of what a policy redacts where a protocol cannot rewrite it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum CannotRedact {
-    /// It is blocked.
-    Block,
-    /// It passes as it is.
-    Pass,
+    /// Bodies that gateways bring.
+    pub gateway: GatewayConfig,
 }
 
 impl Default for ServerConfig {
@@ -78,8 +70,8 @@ impl Default for ServerConfig {
             max_streams: 1_024,
             stream_in_flight: 64,
             max_calls_per_connection: 1_024,
-            cannot_redact: CannotRedact::Block,
             drain_timeout_ms: 30_000,
+            gateway: GatewayConfig::default(),
         }
     }
 }

@@ -158,31 +158,6 @@ pub fn verdict(verdict: Verdict, restore_token: Vec<u8>, utf16: bool) -> v1::Che
     }
 }
 
-/// Why a verdict blocks, for people: never with what was found.
-#[must_use]
-pub fn blocked_because(verdict: &Verdict) -> String {
-    const MOST: usize = 5;
-    let mut because = Vec::new();
-    for finding in verdict
-        .findings
-        .iter()
-        .filter(|f| f.action == Action::Block)
-    {
-        let what = format!("{} ({})", finding.detector, finding.label);
-        if !because.contains(&what) && because.len() < MOST {
-            because.push(what);
-        }
-    }
-    if because.is_empty() {
-        because.extend(verdict.reason.clone());
-    }
-    format!(
-        "blocked by policy {:?}: {}",
-        verdict.policy,
-        because.join(", ")
-    )
-}
-
 fn action(action: Action) -> v1::Action {
     match action {
         Action::Allow => v1::Action::Allow,

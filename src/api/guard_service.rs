@@ -280,7 +280,7 @@ async fn guard_output(
             Some(Some(Asked::Chunk(chunk))) => chunk,
             Some(_) => return Err(ApiError::invalid("chunk", "is missing")),
         };
-        let text = output.push(&chunk).await?;
+        let text = output.push(&chunk).await?.text;
         if !text.is_empty() && !say(Said::Text(text)).await {
             return Ok(());
         }
@@ -289,7 +289,7 @@ async fn guard_output(
         return Ok(());
     }
     let (rest, verdict) = output.finish().await;
-    if !rest.is_empty() && !say(Said::Text(rest)).await {
+    if !rest.text.is_empty() && !say(Said::Text(rest.text)).await {
         return Ok(());
     }
     let token = guard.seal(&tenant, &verdict)?.unwrap_or_default();

@@ -1,11 +1,14 @@
 //! What callers see. Protobuf and the domain meet in [`convert`] and nowhere else.
 
 mod authenticate;
+mod chat;
 mod codec;
 mod config;
 mod connections;
 pub mod convert;
 mod deadline;
+mod ext_proc;
+mod gateway;
 mod guard_service;
 mod http;
 mod inference;
@@ -15,7 +18,9 @@ mod service;
 mod status;
 mod tls;
 
-pub use config::{CannotRedact, ServerConfig};
+pub use chat::Pointers;
+pub use config::ServerConfig;
+pub use gateway::{CannotRedact, GatewayConfig, UnknownPaths};
 pub use server::{ServeError, Server, ServerHandle};
 pub use status::status;
 

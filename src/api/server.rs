@@ -4,6 +4,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use envoy_types::pb::envoy::service::auth::v3::authorization_server::AuthorizationServer;
+use envoy_types::pb::envoy::service::ext_proc::v3::external_processor_server::ExternalProcessorServer;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -15,6 +17,7 @@ use tonic_health::server::HealthReporter;
 
 use super::authenticate::interceptor;
 use super::connections::accepted;
+use super::ext_proc::{ExtAuthz, ExtProc};
 use super::guard_service::GuardApi;
 use super::inference::Inference;
 use super::pb::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
@@ -26,6 +29,8 @@ use crate::ops::auth::{Authenticator, KeyFileError};
 
 /// Largest message to the health and reflection services, in bytes.
 const SMALL_MESSAGE: usize = 16 << 10;
+/// Bytes that a gateway's message may have beside a body: headers and metadata.
+const GATEWAY_MESSAGE: usize = 256 << 10;
 /// What finished calls get to reach their callers before open health watches and the like are cut.
 const LAST_BYTES: Duration = Duration::from_millis(500);
 
@@ -127,7 +132,7 @@ impl Server {
             stream_in_flight: self.config.stream_in_flight,
             default_deadline: Duration::from_millis(self.config.default_deadline_ms),
             max_deadline: Duration::from_millis(self.config.max_deadline_ms),
-            cannot_redact: self.config.cannot_redact,
+            cannot_redact: self.config.gateway.cannot_redact,
         };
         let limits_end = limits.max_deadline;
         let stop = handle.0.clone();
@@ -144,7 +149,7 @@ impl Server {
             .http2_keepalive_timeout(Some(KEEPALIVE))
             .max_concurrent_streams(self.config.max_calls_per_connection)
             .http2_max_header_list_size(16 << 10);
-        let routes = routes(&service, &self.auth, self.config.max_message_bytes)?
+        let routes = routes(&service, &self.auth, &self.config)?
             .add_service(health_service.max_decoding_message_size(SMALL_MESSAGE));
         let routes = http::beside(routes, &service, &self.auth, self.config.max_message_bytes);
         let incoming = accepted(self.incoming, self.config.max_connections, self.tls);
@@ -207,7 +212,11 @@ impl Server {
 }
 
 /// The services that need credentials, each behind them.
-fn routes(service: &Service, auth: &Authenticator, largest: usize) -> Result<Routes, ServeError> {
+fn routes(
+    service: &Service,
+    auth: &Authenticator,
+    config: &ServerConfig,
+) -> Result<Routes, ServeError> {
     // Many clients still speak the older of the two.
     let reflection = || {
         tonic_reflection::server::Builder::configure()
@@ -219,6 +228,11 @@ fn routes(service: &Service, auth: &Authenticator, largest: usize) -> Result<Rou
     let v1alpha = reflection().build_v1alpha().map_err(error)?;
     let guard = GuardServiceServer::new(GuardApi(service.clone()));
     let inference = GrpcInferenceServiceServer::new(Inference(service.clone()));
+    let envoy = ExtProc::new(service.clone(), config.gateway.clone());
+    let ext_authz = AuthorizationServer::new(ExtAuthz(envoy.clone()));
+    let ext_proc = ExternalProcessorServer::new(envoy).max_encoding_message_size(usize::MAX);
+    let largest = config.max_message_bytes;
+    let largest_body = config.gateway.max_body_bytes + GATEWAY_MESSAGE;
     let auth = || interceptor(auth.clone());
     Ok(Routes::default()
         .add_service(InterceptedService::new(
@@ -235,6 +249,14 @@ fn routes(service: &Service, auth: &Authenticator, largest: usize) -> Result<Rou
         ))
         .add_service(InterceptedService::new(
             inference.max_decoding_message_size(largest),
+            auth(),
+        ))
+        .add_service(InterceptedService::new(
+            ext_proc.max_decoding_message_size(largest_body),
+            auth(),
+        ))
+        .add_service(InterceptedService::new(
+            ext_authz.max_decoding_message_size(largest_body),
             auth(),
         )))
 }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Extensions};
 use tracing::{Instrument, Span, field};
 
-use super::config::CannotRedact;
+use super::gateway::CannotRedact;
 use super::status::ApiError;
 use crate::guard::{Check, Guard, Verdict};
 use crate::ops::auth::Tenant;

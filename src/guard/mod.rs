@@ -1,8 +1,10 @@
 //! The domain: what is checked, by which policy, and what comes out. No protobuf, no transport.
 
+mod allow;
 mod check;
 mod choose;
 mod fold;
+mod gather;
 mod output;
 mod parts;
 mod pipeline;
@@ -14,12 +16,12 @@ mod store;
 mod verdict;
 
 pub use check::{Check, CheckError, Limits, Role, Segment, Selection};
-pub use output::{OutputCheck, OutputGuard};
+pub use output::{OutputCheck, OutputGuard, Released};
 pub use pipeline::{Guard, GuardParts};
 pub use policy::{
     ListConfig, OnError, Policies, Policy, PolicyConfig, PolicyError, Rule, RuleConfig,
 };
-pub use redact::{Redactable, Redaction, Redactor, Scope};
+pub use redact::{Redactable, Redaction, Redactor, Replacement, Scope};
 pub use restore::{RestoreError, Restorer};
 pub use store::PolicyStore;
 pub use verdict::{

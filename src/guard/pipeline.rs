@@ -8,12 +8,12 @@ use tokio::sync::Semaphore;
 use tracing::{Instrument, trace_span};
 
 use super::choose::Chosen;
-use super::fold::{Evidence, PatternHit};
+use super::gather::{Evidence, PatternHit};
 use super::parts::{self, Part};
-use super::policy::Policies;
+use super::policy::{DEFAULT, Policies};
 use super::{
-    Check, CheckError, Limits, Policy, PolicyStore, Redactor, RestoreError, Restorer, Timings,
-    Verdict,
+    Check, CheckError, Limits, Policy, PolicyError, PolicyStore, Redactor, RestoreError, Restorer,
+    Timings, Verdict,
 };
 use crate::detect::patterns::{Family, PatternSet};
 use crate::detect::{Catalog, Source};
@@ -94,6 +94,20 @@ impl Guard {
         &self.policies
     }
 
+    /// The policy of this name as it is now; the default one where empty.
+    pub fn policy(&self, name: &str) -> Result<Policy, PolicyError> {
+        let name = match name {
+            "" => DEFAULT,
+            name => name,
+        };
+        let policies = self.policies.current();
+        let policy = policies.get(name).cloned();
+        policy.ok_or_else(|| PolicyError::Unknown {
+            name: name.to_owned(),
+            known: policies.keys().cloned().collect(),
+        })
+    }
+
     /// The device's queue.
     #[must_use]
     pub fn scheduler(&self) -> &Scheduler {
@@ -104,7 +118,7 @@ impl Guard {
         &self.tokenizers
     }
 
-    /// The sizes a check may have.
+    /// Sizes a check may have.
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.limits

@@ -38,6 +38,35 @@ pub struct Redactable<'t> {
     pub sure: bool,
 }
 
+/// What stands in a text instead of a part of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replacement {
+    /// Bytes of the text as it came.
+    pub span: Range<usize>,
+    /// What stands there now.
+    pub text: String,
+}
+
+impl Replacement {
+    /// `text` with `replacements`, which are in order and do not overlap.
+    #[must_use]
+    pub fn apply(replacements: &[Self], text: &str) -> String {
+        let mut out = String::with_capacity(text.len());
+        let mut at = 0;
+        for Self {
+            span,
+            text: instead,
+        } in replacements
+        {
+            out.push_str(text.get(at..span.start).unwrap_or_default());
+            out.push_str(instead);
+            at = span.end;
+        }
+        out.push_str(text.get(at..).unwrap_or_default());
+        out
+    }
+}
+
 /// Within what replacements repeat.
 #[derive(Debug, Clone, Copy)]
 pub struct Scope<'s> {
@@ -62,36 +91,34 @@ impl Redactor {
         }
     }
 
-    /// `text` with each of `spans` replaced. Hashes are those of the tenant and pseudonyms those of the
-    /// conversation in `scope`; each pseudonym used is added to `pseudonyms` with what it stands for.
+    /// What to put in place of `spans` of `text`, in order. Hashes are those of the tenant and pseudonyms
+    /// those of the conversation in `scope`; each pseudonym used is added to `pseudonyms` with what it
+    /// stands for.
     ///
     /// Spans that overlap, and those of one label that touch, are replaced as one, so that no byte of
     /// either is left, under the label of the sure one, or else of the longest, and in the way that shows
     /// least of all that were asked for.
     #[must_use]
-    pub fn redact(
+    pub fn replacements(
         &self,
         text: &str,
         spans: &[Redactable<'_>],
         scope: Scope<'_>,
         pseudonyms: &mut BTreeMap<String, String>,
-    ) -> String {
-        let mut out = String::with_capacity(text.len());
-        let mut at = 0;
-        for Redactable {
-            span, label, by, ..
-        } in merge(spans, text.len())
-        {
-            let (Some(before), Some(hidden)) = (text.get(at..span.start), text.get(span.clone()))
-            else {
-                continue; // not on character boundaries: nothing that a detector gives
-            };
-            out.push_str(before);
-            out.push_str(&self.replacement(hidden, label, by, scope, pseudonyms));
-            at = span.end;
-        }
-        out.push_str(text.get(at..).unwrap_or_default());
-        out
+    ) -> Vec<Replacement> {
+        let merged = merge(spans, text.len()).into_iter();
+        // Not on character boundaries: nothing that a detector gives.
+        merged
+            .filter_map(
+                |Redactable {
+                     span, label, by, ..
+                 }| {
+                    let hidden = text.get(span.clone())?;
+                    let text = self.replacement(hidden, label, by, scope, pseudonyms);
+                    Some(Replacement { span, text })
+                },
+            )
+            .collect()
     }
 
     fn replacement(
@@ -218,7 +245,9 @@ mod tests {
             tenant: "acme",
             conversation,
         };
-        Redactor::new(b"key").redact(text, &spans, scope, &mut BTreeMap::new())
+        let redactor = Redactor::new(b"key");
+        let replacements = redactor.replacements(text, &spans, scope, &mut BTreeMap::new());
+        Replacement::apply(&replacements, text)
     }
 
     #[test]

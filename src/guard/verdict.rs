@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::Replacement;
 use crate::text::Position;
 use crate::text::normalise::Transformation;
 
@@ -159,6 +160,8 @@ pub struct RedactedSegment {
     pub segment: usize,
     /// Its text.
     pub text: String,
+    /// What in it is not as it came.
+    pub replaced: Vec<Replacement>,
 }
 
 /// Where the time of a check went.

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::call::Call;
-use crate::api::config::CannotRedact;
-use crate::api::convert::blocked_because;
+use crate::api::chat::scan::Summary;
+use crate::api::gateway::CannotRedact;
 use crate::api::json;
 use crate::api::status::ApiError;
 use crate::guard::{Action, Check, Role, Segment, Selection};
@@ -116,32 +116,34 @@ pub(super) async fn answer(call: Call) -> Result<Vec<u8>, ApiError> {
         action: "NONE",
         ..Response::default()
     };
+    let mut summary = Summary::default();
+    let mut stuck = false;
     for (first, verdict) in &verdicts {
-        let mut blocked = (verdict.action == Action::Block).then(|| blocked_because(verdict));
+        summary.add(verdict);
         for redacted in &verdict.redacted {
             match places.get(first + redacted.segment) {
                 Some(Some(text)) => {
                     texts[*text].clone_from(&redacted.text);
                     response.action = "GUARDRAIL_INTERVENED";
                 }
-                _ if call.service.limits().cannot_redact == CannotRedact::Block => {
-                    blocked.get_or_insert_with(|| {
-                        "blocked: what must be redacted stands in a tool's call or definition, \
-                         which cannot be rewritten"
-                            .into()
-                    });
-                }
-                _ => {}
+                _ => stuck = true,
             }
         }
-        if let Some(reason) = blocked {
-            let response = Response {
-                action: "BLOCKED",
-                blocked_reason: Some(reason),
-                ..Response::default()
-            };
-            return serde_json::to_vec(&response).map_err(ApiError::internal);
-        }
+    }
+    let reason = if summary.action == Action::Block {
+        Some(summary.blocked_because())
+    } else if stuck && call.service.limits().cannot_redact == CannotRedact::Block {
+        Some("blocked: what must be redacted stands in a tool's call or definition".into())
+    } else {
+        None
+    };
+    if reason.is_some() {
+        let response = Response {
+            action: "BLOCKED",
+            blocked_reason: reason,
+            ..Response::default()
+        };
+        return serde_json::to_vec(&response).map_err(ApiError::internal);
     }
     if request.input_type == InputType::Response {
         let holdback = params.stream_holdback_chars.unwrap_or(HOLDBACK);

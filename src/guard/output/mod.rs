@@ -5,30 +5,27 @@
 //! grid fixed by the text alone: each decides on one block, with the blocks before it and a lookahead
 //! behind it. So the result is that of the whole text given at once, whatever the chunks were.
 
+mod grid;
+mod release;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::fold::SURE;
-use super::policy::{DEFAULT, DENIED, OnError, Policies};
-use super::redact::Redactable;
+pub use release::Released;
+use release::Span;
+
+use super::fold::{SURE, outcome};
+use super::gather::built_in_report;
+use super::policy::{DENIED, Policies};
 use super::{
-    Action, Check, CheckError, DetectorReport, DetectorState, Finding, Guard, Outcome, Policy,
-    PolicyError, Redaction, Role, Scope, Segment, Selection, Timings, Verdict,
+    Action, CheckError, DetectorReport, Finding, Guard, Outcome, Policy, Redaction, Role, Timings,
+    Verdict,
 };
 use crate::detect::Source;
 use crate::detect::patterns::{PatternMatch, PatternStream};
 use crate::text::PositionIndex;
-
-/// Stands in reports for windows that could not be scanned at all.
-const WINDOWS: &str = "windows";
-/// Bytes of a block at least; it ends behind the next white space, or at twice as many.
-const BLOCK: usize = 128;
-/// Bytes behind a block that its window sees at least: about 32 tokens.
-const LOOKAHEAD: usize = 128;
-/// Blocks before a block that its window sees.
-const CONTEXT: usize = 2;
 
 /// What a caller asks of a guarded stream.
 #[derive(Debug, Clone)]
@@ -41,7 +38,7 @@ pub struct OutputCheck {
     pub role: Role,
     /// The policy; the default one where empty.
     pub policy: String,
-    /// Names the conversation, as in [`Check`].
+    /// Names the conversation, as in [`Check`](super::Check).
     pub conversation: Option<String>,
     /// Time for each window.
     pub timeout: Duration,
@@ -73,14 +70,6 @@ pub struct OutputGuard<'g> {
     timings: Timings,
 }
 
-/// Something to take out.
-struct Span {
-    range: Range<usize>,
-    label: Arc<str>,
-    by: Redaction,
-    sure: bool,
-}
-
 /// A finding before its positions are known in characters.
 struct Found {
     range: Range<usize>,
@@ -96,18 +85,7 @@ struct Found {
 impl<'g> OutputGuard<'g> {
     /// Begins a text.
     pub fn new(guard: &'g Guard, asked: OutputCheck) -> Result<Self, CheckError> {
-        let policies = guard.policies().current();
-        let name = match asked.policy.as_str() {
-            "" => DEFAULT,
-            name => name,
-        };
-        let policy = policies
-            .get(name)
-            .ok_or_else(|| PolicyError::Unknown {
-                name: name.to_owned(),
-                known: policies.keys().cloned().collect(),
-            })?
-            .clone();
+        let policy = guard.policy(&asked.policy)?;
         let applies = |detector: &str| {
             let rule = policy.rules.get(detector);
             rule.is_some_and(|r| r.roles.contains(&asked.role))
@@ -129,12 +107,12 @@ impl<'g> OutputGuard<'g> {
         });
         let reports = patterns
             .iter()
-            .map(|(name, _)| (name.clone(), super::fold::built_in_report(name, true)))
+            .map(|(name, _)| (name.clone(), built_in_report(name, true)))
             .collect();
         Ok(Self {
             guard,
             models,
-            policies: Arc::new(Policies::from([(name.to_owned(), policy.clone())])),
+            policies: Arc::new(Policies::from([(policy.id.to_string(), policy.clone())])),
             policy,
             patterns,
             asked,
@@ -160,9 +138,9 @@ impl<'g> OutputGuard<'g> {
     }
 
     /// Takes the next part of the text and gives what may pass by now, redacted.
-    pub async fn push(&mut self, chunk: &str) -> Result<String, CheckError> {
+    pub async fn push(&mut self, chunk: &str) -> Result<Released, CheckError> {
         if self.blocked {
-            return Ok(String::new());
+            return Ok(self.release(false));
         }
         let most = self.guard.limits().max_text_bytes;
         if self.text.len() + chunk.len() > most {
@@ -184,8 +162,7 @@ impl<'g> OutputGuard<'g> {
     }
 
     /// Ends the text: what is left of it, and the verdict on the whole.
-    pub async fn finish(mut self) -> (String, Verdict) {
-        let mut rest = String::new();
+    pub async fn finish(mut self) -> (Released, Verdict) {
         if !self.blocked {
             let mut matches = Vec::new();
             for (detector, stream) in std::mem::take(&mut self.patterns) {
@@ -195,8 +172,8 @@ impl<'g> OutputGuard<'g> {
             self.patterns_safe = self.text.len();
             self.take_matches(matches);
             self.advance(true).await;
-            rest = self.release(true);
         }
+        let rest = self.release(true);
         (rest, self.verdict())
     }
 
@@ -275,153 +252,6 @@ impl<'g> OutputGuard<'g> {
         }
     }
 
-    // === the grid ===
-
-    /// Scores every block that can be scored.
-    async fn advance(&mut self, last: bool) {
-        while self.models && !self.blocked {
-            let at = self.blocks.len() - 1;
-            let start = self.blocks[at];
-            if start >= self.text.len() {
-                return;
-            }
-            let Some(end) = cut(&self.text, start, BLOCK, last) else {
-                return;
-            };
-            let Some(until) = cut(&self.text, end, LOOKAHEAD, last) else {
-                return;
-            };
-            let from = self.blocks[at.saturating_sub(CONTEXT)];
-            self.score(from..until, start..end).await;
-            self.blocks.push(end);
-        }
-    }
-
-    /// Scores the window, for what it says of the block.
-    async fn score(&mut self, window: Range<usize>, block: Range<usize>) {
-        let text = self.text.get(window.clone()).unwrap_or_default();
-        if text.trim().is_empty() {
-            return;
-        }
-        let check = Check {
-            id: self.asked.id.clone(),
-            tenant: self.asked.tenant.clone(),
-            segments: vec![Segment {
-                role: self.asked.role,
-                text: text.into(),
-            }],
-            selection: Selection::Policy(self.policy.id.to_string()),
-            conversation: None,
-            deadline: Instant::now() + self.asked.timeout,
-            include_scores: false,
-        };
-        let verdict = match self.guard.check_by(&self.policies, &check).await {
-            Ok(verdict) => verdict,
-            Err(error) => {
-                let mut report = super::fold::built_in_report(WINDOWS, true);
-                report.state = DetectorState::Failed;
-                report.reason = Some(error.to_string());
-                merge(&mut self.reports, report);
-                if self.policy.on_error == OnError::Closed {
-                    self.blocked = true;
-                    self.reason = Some(format!("a part could not be scanned: {error}"));
-                }
-                return;
-            }
-        };
-        self.timings.tokenize += verdict.timings.tokenize;
-        self.timings.queue += verdict.timings.queue;
-        self.timings.engine += verdict.timings.engine;
-        if verdict.outcome != Outcome::Complete && self.policy.on_error == OnError::Closed {
-            self.blocked = true;
-            self.reason = verdict.reason;
-        }
-        for report in verdict.detectors {
-            merge(&mut self.reports, report);
-        }
-        for finding in verdict.findings {
-            let spans = self
-                .guard
-                .catalog()
-                .detector(&finding.detector)
-                .is_some_and(|d| d.finds_spans);
-            // Patterns see the text as a whole; windows add what was disguised.
-            let patterns = finding.rule.is_some();
-            if patterns && finding.undone.is_empty() {
-                continue;
-            }
-            let range = if spans || patterns {
-                let start = (window.start + finding.start.byte).max(block.start);
-                start..window.start + finding.end.byte
-            } else {
-                block.clone()
-            };
-            // What begins behind the block is the next window's to say.
-            if range.start >= block.end || range.is_empty() {
-                continue;
-            }
-            self.note(Found {
-                range,
-                detector: finding.detector,
-                label: finding.label.into(),
-                rule: finding.rule,
-                score: finding.score,
-                threshold: finding.threshold,
-                action: finding.action,
-                undone: finding.undone,
-            });
-        }
-    }
-
-    // === release ===
-
-    /// What may pass by now, and did not yet.
-    fn release(&mut self, last: bool) -> String {
-        if self.blocked {
-            return String::new();
-        }
-        let scored = match self.models && !last {
-            true => self.blocks.last().copied().unwrap_or(0),
-            false => self.text.len(),
-        };
-        let mut until = scored.min(self.patterns_safe);
-        if !last {
-            // Not through a span, nor up to one that the next may touch.
-            self.spans.sort_by_key(|s| (s.range.start, s.range.end));
-            for span in self.spans.iter().rev() {
-                if span.range.start < until && until <= span.range.end {
-                    until = span.range.start;
-                }
-            }
-        }
-        if until <= self.released {
-            return String::new();
-        }
-        let from = self.released;
-        let spans: Vec<Redactable<'_>> = self
-            .spans
-            .iter()
-            .filter(|s| s.range.start >= from && s.range.end <= until)
-            .map(|s| Redactable {
-                span: s.range.start - from..s.range.end - from,
-                label: &s.label,
-                by: s.by,
-                sure: s.sure,
-            })
-            .collect();
-        let alone = super::fold::alone(&self.asked.id);
-        let scope = Scope {
-            tenant: &self.asked.tenant,
-            conversation: self.asked.conversation.as_deref().unwrap_or(&alone),
-        };
-        let text = self.text.get(from..until).unwrap_or_default();
-        let redactor = self.guard.redactor();
-        let out = redactor.redact(text, &spans, scope, &mut self.pseudonyms);
-        self.spans.retain(|s| s.range.end > until);
-        self.released = until;
-        out
-    }
-
     fn verdict(mut self) -> Verdict {
         let index = PositionIndex::new(&self.text);
         self.found.sort_by_key(|f| (f.range.start, f.range.end));
@@ -461,7 +291,7 @@ impl<'g> OutputGuard<'g> {
             outcome: if self.reason.is_some() {
                 Outcome::Partial
             } else {
-                super::fold::outcome(&detectors)
+                outcome(&detectors)
             },
             action,
             reason: self.reason,
@@ -474,79 +304,6 @@ impl<'g> OutputGuard<'g> {
                 total: self.start.elapsed(),
                 ..self.timings
             },
-        }
-    }
-}
-
-/// Where the stretch of at least `least` bytes from `start` on ends: behind the next white space, or at
-/// twice as many bytes. None where that cannot be known yet; the end of the text where it is `last`.
-fn cut(text: &str, start: usize, least: usize, last: bool) -> Option<usize> {
-    let bytes = text.as_bytes();
-    let most = start + 2 * least;
-    for (at, byte) in bytes.iter().enumerate().take(most).skip(start + least) {
-        if byte.is_ascii_whitespace() {
-            return Some(at + 1);
-        }
-    }
-    if bytes.len() >= most {
-        let mut end = most;
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        return Some(end);
-    }
-    last.then_some(bytes.len())
-}
-
-/// Adds what a window's detector reports: the worst state, all windows, the least coverage.
-fn merge(reports: &mut BTreeMap<String, DetectorReport>, report: DetectorReport) {
-    let rank = |state: DetectorState| match state {
-        DetectorState::Skipped => 0,
-        DetectorState::Scored => 1,
-        DetectorState::Shed => 2,
-        DetectorState::Deadline => 3,
-        DetectorState::Failed => 4,
-    };
-    match reports.get_mut(&report.name) {
-        None => {
-            reports.insert(report.name.clone(), report);
-        }
-        Some(known) => {
-            known.windows += report.windows;
-            known.coverage = known.coverage.min(report.coverage);
-            if rank(report.state) > rank(known.state) {
-                known.state = report.state;
-                known.reason = report.reason;
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::cut;
-
-    #[test]
-    fn cuts_depend_on_the_text_alone() {
-        let text = "word ".repeat(200) + &"x".repeat(700) + &"é".repeat(300);
-        let mut whole = Vec::new();
-        let mut start = 0;
-        while let Some(end) = cut(&text, start, 128, true).filter(|_| start < text.len()) {
-            whole.push(end);
-            start = end;
-        }
-        assert_eq!(whole.last(), Some(&text.len()));
-        // Known as soon as a prefix allows it, and then never otherwise.
-        let mut start = 0;
-        for &end in &whole {
-            for len in start..text.len() {
-                if let Some(prefix) = text.get(..len)
-                    && let Some(early) = cut(prefix, start, 128, false)
-                {
-                    assert_eq!(early, end);
-                }
-            }
-            start = end;
         }
     }
 }

@@ -1,0 +1,291 @@
+//! A body that streams: server-sent events, and the texts in one.
+
+use std::ops::Range;
+
+use serde_json::value::RawValue;
+
+use super::json::{self, Members, Value, elements, members};
+use super::texts::select;
+use super::{Format, Literal};
+
+/// One of the texts of a stream: those of a choice or block, and of what part of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(in super::super) struct Channel {
+    /// The choice, or block of content.
+    pub(in super::super) choice: u64,
+    part: &'static str,
+    index: u64,
+}
+
+/// What an event adds to the texts of its stream, and which of them it ends.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(in super::super) struct Event<'b> {
+    /// The next parts, in the order in which they stand.
+    pub(in super::super) deltas: Vec<(Channel, Literal<'b>)>,
+    /// Choices or blocks that end with it.
+    pub(in super::super) ended: Vec<u64>,
+    /// The whole stream ends with it.
+    pub(in super::super) ends_all: bool,
+}
+
+impl<'b> Event<'b> {
+    /// Reads the data of an event. What is not JSON says nothing, but for the mark of the end.
+    pub(in super::super) fn read(format: &Format, data: &'b str) -> Self {
+        let mut event = Self::default();
+        if data.trim() == "[DONE]" {
+            event.ends_all = true;
+        } else if let Ok(raw) = json::parse(data) {
+            match format {
+                Format::Chat => event.choices(raw, Self::chat),
+                Format::Completions => event.choices(raw, |event, choice, object| {
+                    event.strings(choice, "text", 0, object, "text");
+                }),
+                Format::Messages => event.anthropic(&members(raw)),
+                Format::Pointers(pointers) => {
+                    for (i, pointer) in pointers.event.iter().enumerate() {
+                        for found in select(raw, pointer) {
+                            if let Value::String(literal) = json::open(found) {
+                                event.push(0, "pointer", i as u64, literal);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        event
+    }
+
+    fn push(&mut self, choice: u64, part: &'static str, index: u64, literal: Literal<'b>) {
+        let channel = Channel {
+            choice,
+            part,
+            index,
+        };
+        self.deltas.push((channel, literal));
+    }
+
+    fn strings(
+        &mut self,
+        choice: u64,
+        part: &'static str,
+        index: u64,
+        object: &Members<'b>,
+        key: &str,
+    ) {
+        for literal in object.strings(key) {
+            self.push(choice, part, index, literal);
+        }
+    }
+
+    fn choices(&mut self, raw: &'b RawValue, each: impl Fn(&mut Self, u64, &Members<'b>)) {
+        for choice in members(raw).all("choices").flat_map(elements) {
+            let choice = members(choice);
+            let index = choice.number("index").unwrap_or(0);
+            each(self, index, &choice);
+            if choice.string("finish_reason").is_some() {
+                self.ended.push(index);
+            }
+        }
+    }
+
+    fn chat(&mut self, choice: u64, object: &Members<'b>) {
+        for delta in object.all("delta").chain(object.all("message")) {
+            let delta = members(delta);
+            for part in ["content", "refusal", "reasoning_content", "reasoning"] {
+                self.strings(choice, part, 0, &delta, part);
+            }
+            for call in delta.all("tool_calls").flat_map(elements) {
+                let call = members(call);
+                let index = call.number("index").unwrap_or(0);
+                for function in call.all("function") {
+                    self.strings(choice, "tool_call", index, &members(function), "arguments");
+                }
+            }
+            for call in delta.all("function_call") {
+                self.strings(choice, "function_call", 0, &members(call), "arguments");
+            }
+        }
+    }
+
+    fn anthropic(&mut self, event: &Members<'b>) {
+        let index = event.number("index").unwrap_or(0);
+        let parts = ["text", "thinking", "partial_json"];
+        for delta in event.all("delta").chain(event.all("content_block")) {
+            let delta = members(delta);
+            for part in parts {
+                self.strings(index, part, 0, &delta, part);
+            }
+        }
+        match event.string("type").as_deref() {
+            Some("content_block_stop") => self.ended.push(index),
+            Some("message_stop") => self.ends_all = true,
+            _ => {}
+        }
+    }
+}
+
+/// Cuts a stream of bytes into its events.
+#[derive(Debug, Default)]
+pub(in super::super) struct Events {
+    bytes: Vec<u8>,
+    /// Where the next event begins.
+    start: usize,
+    /// Up to where it is known not to end.
+    seen: usize,
+}
+
+impl Events {
+    /// Adds what came next.
+    pub(in super::super) fn push(&mut self, bytes: &[u8]) {
+        self.bytes.drain(..self.start);
+        self.seen -= self.start;
+        self.start = 0;
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Bytes that wait for the end of their event.
+    pub(in super::super) fn pending(&self) -> usize {
+        self.bytes.len() - self.start
+    }
+
+    /// The next whole event, the blank line behind it included.
+    pub(in super::super) fn next(&mut self) -> Option<Vec<u8>> {
+        let end = self.blank_line()?;
+        let event = self.bytes.get(self.start..end)?.to_vec();
+        (self.start, self.seen) = (end, end);
+        Some(event)
+    }
+
+    /// What is left at the end of the stream, which is whole for readers that are not strict.
+    pub(in super::super) fn rest(&mut self) -> Option<Vec<u8>> {
+        let rest = self.bytes.split_off(self.start);
+        *self = Self::default();
+        (!rest.is_empty()).then_some(rest)
+    }
+
+    /// Where the first blank line ends. Lines end with a line feed, a carriage return, or both.
+    fn blank_line(&mut self) -> Option<usize> {
+        let bytes = &self.bytes;
+        let end_of = |at: usize| match (bytes.get(at), bytes.get(at + 1)) {
+            (Some(b'\r'), Some(b'\n')) => Some(at + 2),
+            // A line feed may still belong to it.
+            (Some(b'\r'), None) => None,
+            (Some(b'\r' | b'\n'), _) => Some(at + 1),
+            _ => None,
+        };
+        let mut at = self.seen;
+        while at < bytes.len() {
+            if !matches!(bytes[at], b'\r' | b'\n') {
+                at += 1;
+                continue;
+            }
+            self.seen = at;
+            let next = end_of(at)?;
+            if next == bytes.len() {
+                return None;
+            }
+            if matches!(bytes[next], b'\r' | b'\n') {
+                return end_of(next);
+            }
+            at = next;
+        }
+        self.seen = at;
+        None
+    }
+}
+
+/// The data of an event, and where it stands in it; none where it has none. Data of several lines
+/// stands in no one place.
+pub(in super::super) fn data(event: &str) -> Option<(String, Option<Range<usize>>)> {
+    let mut data: Option<(String, Option<Range<usize>>)> = None;
+    let mut at = 0;
+    for line in event.split_inclusive(['\n', '\r']) {
+        let start = at;
+        at += line.len();
+        let line = line.trim_end_matches(['\n', '\r']);
+        // A byte order mark may begin a stream.
+        let skipped = line.len() - line.trim_start_matches('\u{feff}').len();
+        let Some(value) = line[skipped..].strip_prefix("data") else {
+            continue;
+        };
+        let value = match value.strip_prefix(':') {
+            Some(value) => value.strip_prefix(' ').unwrap_or(value),
+            None if value.is_empty() => value,
+            None => continue, // another field
+        };
+        data = Some(match data {
+            None => {
+                let end = start + line.len();
+                (value.to_owned(), Some(end - value.len()..end))
+            }
+            Some((before, _)) => (before + "\n" + value, None),
+        });
+    }
+    data
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_end_with_blank_lines_of_any_kind_however_they_are_cut() {
+        let stream = "data: a\n\n: note\r\n\r\nevent: x\rdata: b\rdata\r\rdata: c";
+        let whole = [
+            "data: a\n\n",
+            ": note\r\n\r\n",
+            "event: x\rdata: b\rdata\r\r",
+        ];
+        for size in 1..stream.len() {
+            let (mut events, mut found) = (Events::default(), Vec::new());
+            for chunk in stream.as_bytes().chunks(size) {
+                events.push(chunk);
+                while let Some(event) = events.next() {
+                    found.push(String::from_utf8(event).unwrap());
+                }
+            }
+            assert_eq!(found, whole, "{size}");
+            assert_eq!(events.rest().unwrap(), b"data: c");
+            assert_eq!(events.pending(), 0);
+        }
+        assert_eq!(data(whole[0]), Some(("a".into(), Some(6..7))));
+        assert_eq!(data(whole[1]), None);
+        assert_eq!(data(whole[2]), Some(("b\n".into(), None)));
+        assert_eq!(data("data:x\n\n"), Some(("x".into(), Some(5..6))));
+        assert_eq!(data("database: x\n\n"), None);
+    }
+
+    fn read(format: &Format, data: &str) -> (Vec<(u64, String, String)>, Vec<u64>, bool) {
+        let event = Event::read(format, data);
+        let deltas = event.deltas.iter();
+        let deltas = deltas
+            .map(|(c, l)| (c.choice, c.part.to_owned(), l.decode().into_owned()))
+            .collect();
+        (deltas, event.ended, event.ends_all)
+    }
+
+    #[test]
+    fn the_parts_of_every_format_are_found() {
+        let part = |choice, part: &str, text: &str| (choice, part.to_owned(), text.to_owned());
+        let chunk = r#"{"choices":[{"index":1,"delta":{"content":"a","tool_calls":[{"index":2,"function":{"arguments":"{"}}]},"finish_reason":"stop"}]}"#;
+        let found = vec![part(1, "content", "a"), part(1, "tool_call", "{")];
+        assert_eq!(read(&Format::Chat, chunk), (found, vec![1], false));
+        let chunk = r#"{"choices":[{"text":"b","finish_reason":null}]}"#;
+        let found = vec![part(0, "text", "b")];
+        assert_eq!(
+            read(&Format::Completions, chunk),
+            (found, Vec::new(), false)
+        );
+        let chunk =
+            r#"{"type":"content_block_delta","index":3,"delta":{"type":"text_delta","text":"c"}}"#;
+        let found = vec![part(3, "text", "c")];
+        assert_eq!(read(&Format::Messages, chunk), (found, Vec::new(), false));
+        let stop = r#"{"type":"content_block_stop","index":3}"#;
+        assert_eq!(read(&Format::Messages, stop), (Vec::new(), vec![3], false));
+        assert_eq!(
+            read(&Format::Chat, "[DONE]"),
+            (Vec::new(), Vec::new(), true)
+        );
+        assert_eq!(read(&Format::Chat, "{"), (Vec::new(), Vec::new(), false));
+    }
+}

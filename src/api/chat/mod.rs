@@ -1,0 +1,21 @@
+//! What is said in the bodies that clients and providers of language models exchange: where each text
+//! stands, who speaks, and how a part of it is replaced without touching another byte.
+//!
+//! - [`json`] — values where they stand.
+//! - [`literal`] — one string, and replacements in it.
+//! - [`format`] — the providers' formats, by path.
+//! - [`texts`] — the texts of a whole body.
+//! - [`events`] — the events of a body that streams, and the texts in one.
+//! - [`scan`] — all of them through the guard.
+
+pub(super) mod events;
+pub(super) mod format;
+mod json;
+mod literal;
+pub(super) mod scan;
+mod texts;
+
+pub(super) use format::Format;
+pub use format::Pointers;
+pub(super) use literal::{Literal, apply};
+pub(super) use texts::{Text, Texts};

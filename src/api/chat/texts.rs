@@ -1,0 +1,405 @@
+//! The texts of a whole body, and who speaks in each.
+
+use serde_json::value::RawValue;
+
+use super::json::{self, Members, Value, elements, members};
+use super::{Format, Literal};
+use crate::guard::Role;
+
+/// A text where it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) struct Text<'b> {
+    /// Who speaks.
+    pub(in super::super) role: Role,
+    /// What is said.
+    pub(in super::super) literal: Literal<'b>,
+}
+
+/// What is wrong with a body that should be understood.
+#[derive(Debug, thiserror::Error)]
+pub(in super::super) enum Unreadable {
+    /// It is not JSON.
+    #[error("the body is not JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// It says something in a way that cannot be scanned.
+    #[error("{0}")]
+    Unscannable(&'static str),
+}
+
+/// Levels of JSON within which texts are looked for.
+const DEPTH: usize = 32;
+
+/// Texts in the order in which they stand.
+#[derive(Debug, Default)]
+pub(in super::super) struct Texts<'b> {
+    texts: Vec<Text<'b>>,
+    too_deep: bool,
+}
+
+impl<'b> Texts<'b> {
+    /// What a request says.
+    pub(in super::super) fn of_request(
+        format: &Format,
+        body: &'b str,
+    ) -> Result<Vec<Text<'b>>, Unreadable> {
+        let raw = json::parse(body)?;
+        let root = members(raw);
+        let mut texts = Self::default();
+        match format {
+            Format::Chat => {
+                for message in root.all("messages").flat_map(elements) {
+                    texts.message(message);
+                }
+            }
+            Format::Messages => {
+                for system in root.all("system") {
+                    texts.content(Role::System, system, DEPTH);
+                }
+                for message in root.all("messages").flat_map(elements) {
+                    texts.message(message);
+                }
+            }
+            Format::Completions => {
+                for prompt in root.all("prompt").chain(root.all("suffix")) {
+                    texts.prompt(prompt)?;
+                }
+            }
+            Format::Pointers(pointers) => {
+                for pointer in &pointers.request {
+                    texts.at(Role::User, raw, pointer);
+                }
+            }
+        }
+        texts.complete()
+    }
+
+    /// What a response says.
+    pub(in super::super) fn of_response(
+        format: &Format,
+        body: &'b str,
+    ) -> Result<Vec<Text<'b>>, Unreadable> {
+        let raw = json::parse(body)?;
+        let root = members(raw);
+        let mut texts = Self::default();
+        match format {
+            Format::Chat => {
+                for choice in root.all("choices").flat_map(elements) {
+                    for message in members(choice).all("message") {
+                        texts.of_message(Role::Assistant, &members(message));
+                    }
+                }
+            }
+            Format::Completions => {
+                for choice in root.all("choices").flat_map(elements) {
+                    texts.strings(Role::Assistant, &members(choice), "text");
+                }
+            }
+            Format::Messages => {
+                for content in root.all("content") {
+                    texts.content(Role::Assistant, content, DEPTH);
+                }
+            }
+            Format::Pointers(pointers) => {
+                for pointer in &pointers.response {
+                    texts.at(Role::Assistant, raw, pointer);
+                }
+            }
+        }
+        texts.complete()
+    }
+
+    fn push(&mut self, role: Role, literal: Literal<'b>) {
+        self.texts.push(Text { role, literal });
+    }
+
+    fn strings(&mut self, role: Role, object: &Members<'b>, key: &str) {
+        for literal in object.strings(key) {
+            self.push(role, literal);
+        }
+    }
+
+    /// One of the messages of a request.
+    fn message(&mut self, message: &'b RawValue) {
+        let message = members(message);
+        let role = match message.string("role").as_deref() {
+            Some("system" | "developer") => Role::System,
+            Some("assistant" | "model") => Role::Assistant,
+            Some("tool" | "function") => Role::Tool,
+            // Whoever is not known is the one trusted least.
+            _ => Role::User,
+        };
+        self.of_message(role, &message);
+    }
+
+    /// What OpenAI's and Anthropic's messages hold.
+    fn of_message(&mut self, role: Role, message: &Members<'b>) {
+        for content in message.all("content") {
+            self.content(role, content, DEPTH);
+        }
+        for key in ["refusal", "reasoning_content", "reasoning"] {
+            self.strings(role, message, key);
+        }
+        for call in message.all("tool_calls").flat_map(elements) {
+            for function in members(call).all("function") {
+                self.strings(role, &members(function), "arguments");
+            }
+        }
+        for call in message.all("function_call") {
+            self.strings(role, &members(call), "arguments");
+        }
+        for audio in message.all("audio") {
+            self.strings(role, &members(audio), "transcript");
+        }
+    }
+
+    /// A string, or an array of parts, each a string or an object.
+    fn content(&mut self, role: Role, content: &'b RawValue, depth: usize) {
+        let Some(depth) = self.deeper(depth) else {
+            return;
+        };
+        match json::open(content) {
+            Value::String(literal) => self.push(role, literal),
+            Value::Array(parts) => {
+                for part in parts {
+                    match json::open(part) {
+                        Value::String(literal) => self.push(role, literal),
+                        Value::Object(part) => self.part(role, &part, depth),
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn part(&mut self, role: Role, part: &Members<'b>, depth: usize) {
+        let role = match part.string("type").as_deref() {
+            Some("tool_result") => Role::Tool,
+            Some("document" | "search_result") => Role::Document,
+            _ => role,
+        };
+        for key in ["text", "refusal", "thinking", "title", "context"] {
+            self.strings(role, part, key);
+        }
+        for content in part.all("content") {
+            self.content(role, content, depth);
+        }
+        for source in part.all("source") {
+            match json::open(source) {
+                Value::Object(source) => {
+                    // What is not text is base64 under the same key.
+                    if source.string("type").as_deref() == Some("text") {
+                        self.strings(role, &source, "data");
+                    }
+                    for content in source.all("content") {
+                        self.content(role, content, depth);
+                    }
+                }
+                _ => self.content(role, source, depth),
+            }
+        }
+        for input in part.all("input") {
+            self.anywhere(role, input, depth);
+        }
+    }
+
+    /// Every string within `raw`, keys aside.
+    fn anywhere(&mut self, role: Role, raw: &'b RawValue, depth: usize) {
+        let Some(depth) = self.deeper(depth) else {
+            return;
+        };
+        match json::open(raw) {
+            Value::String(literal) => self.push(role, literal),
+            Value::Array(elements) => {
+                for element in elements {
+                    self.anywhere(role, element, depth);
+                }
+            }
+            Value::Object(members) => {
+                for value in members.values() {
+                    self.anywhere(role, value, depth);
+                }
+            }
+            Value::Other => {}
+        }
+    }
+
+    fn deeper(&mut self, depth: usize) -> Option<usize> {
+        let depth = depth.checked_sub(1);
+        self.too_deep |= depth.is_none();
+        depth
+    }
+
+    fn complete(self) -> Result<Vec<Text<'b>>, Unreadable> {
+        match self.too_deep {
+            true => Err(Unreadable::Unscannable("texts are nested too deeply")),
+            false => Ok(self.texts),
+        }
+    }
+
+    /// A string or an array of them; of tokens nobody knows what they say.
+    fn prompt(&mut self, prompt: &'b RawValue) -> Result<(), Unreadable> {
+        match json::open(prompt) {
+            Value::String(literal) => self.push(Role::User, literal),
+            Value::Array(prompts) => {
+                for prompt in prompts {
+                    match json::open(prompt) {
+                        Value::String(literal) => self.push(Role::User, literal),
+                        _ => {
+                            return Err(Unreadable::Unscannable(
+                                "the prompt is given as tokens, which cannot be scanned; send it as text",
+                            ));
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Every string where `pointer` points.
+    fn at(&mut self, role: Role, raw: &'b RawValue, pointer: &str) {
+        let found = select(raw, pointer);
+        let strings = found.into_iter().filter_map(|raw| match json::open(raw) {
+            Value::String(literal) => Some(literal),
+            _ => None,
+        });
+        for literal in strings {
+            self.push(role, literal);
+        }
+    }
+}
+
+/// Every value where `pointer` points from `raw` on: a JSON pointer in which `*` is every one.
+pub(super) fn select<'b>(raw: &'b RawValue, pointer: &str) -> Vec<&'b RawValue> {
+    let mut found = vec![raw];
+    for step in pointer.split('/').skip(1) {
+        let step = step.replace("~1", "/").replace("~0", "~");
+        found = found
+            .into_iter()
+            .flat_map(|raw| match json::open(raw) {
+                Value::Array(elements) if step == "*" => elements,
+                Value::Array(elements) => step
+                    .parse()
+                    .ok()
+                    .and_then(|i: usize| elements.get(i).copied())
+                    .into_iter()
+                    .collect(),
+                Value::Object(members) if step == "*" => members.values().collect(),
+                Value::Object(members) => members.all(&step).collect(),
+                _ => Vec::new(),
+            })
+            .collect();
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::Pointers;
+    use super::*;
+
+    fn said(texts: Result<Vec<Text<'_>>, Unreadable>) -> Vec<(Role, String)> {
+        let texts = texts.unwrap().into_iter();
+        texts
+            .map(|t| (t.role, t.literal.decode().into_owned()))
+            .collect()
+    }
+
+    fn expected(texts: &[(Role, &str)]) -> Vec<(Role, String)> {
+        texts.iter().map(|(r, t)| (*r, (*t).to_owned())).collect()
+    }
+
+    #[test]
+    fn chats_say_who_speaks() {
+        let body = r#"{"model":"m","messages":[
+            {"role":"developer","content":"be brief"},
+            {"role":"user","content":[{"type":"text","text":"look"},{"type":"image_url","image_url":{"url":"data:"}}]},
+            {"role":"assistant","content":null,"tool_calls":[{"id":"1","function":{"name":"f","arguments":"{\"q\":1}"}}]},
+            {"role":"tool","tool_call_id":"1","content":"result"},
+            {"role":"user","content":"one","content":"two"},
+            {"role":"stranger","content":"hm"}],"nest":[[[[{}]]]]}"#;
+        assert_eq!(
+            said(Texts::of_request(&Format::Chat, body)),
+            expected(&[
+                (Role::System, "be brief"),
+                (Role::User, "look"),
+                (Role::Assistant, "{\"q\":1}"),
+                (Role::Tool, "result"),
+                (Role::User, "one"),
+                (Role::User, "two"),
+                (Role::User, "hm"),
+            ])
+        );
+    }
+
+    #[test]
+    fn anthropics_blocks_say_who_speaks() {
+        let body = r#"{"system":[{"type":"text","text":"sys"}],"messages":[
+            {"role":"user","content":[
+                {"type":"document","source":{"type":"text","media_type":"text/plain","data":"doc"},"title":"t"},
+                {"type":"document","source":{"type":"base64","data":"AAAA"}},
+                {"type":"document","source":{"type":"content","content":[{"type":"text","text":"inner"}]}},
+                {"type":"text","text":"hi"}]},
+            {"role":"assistant","content":[{"type":"thinking","thinking":"hm"},{"type":"tool_use","input":{"a":{"b":["x"]}}}]},
+            {"role":"user","content":[{"type":"tool_result","content":[{"type":"text","text":"res"}]},
+                {"type":"tool_result","content":"plain"}]}]}"#;
+        assert_eq!(
+            said(Texts::of_request(&Format::Messages, body)),
+            expected(&[
+                (Role::System, "sys"),
+                (Role::Document, "t"),
+                (Role::Document, "doc"),
+                (Role::Document, "inner"),
+                (Role::User, "hi"),
+                (Role::Assistant, "hm"),
+                (Role::Assistant, "x"),
+                (Role::Tool, "res"),
+                (Role::Tool, "plain"),
+            ])
+        );
+    }
+
+    #[test]
+    fn responses_prompts_and_pointers() {
+        let answer = r#"{"choices":[{"message":{"role":"assistant","content":"a","refusal":null}},{"message":{"content":"b"}}]}"#;
+        let assistant = [(Role::Assistant, "a"), (Role::Assistant, "b")];
+        assert_eq!(
+            said(Texts::of_response(&Format::Chat, answer)),
+            expected(&assistant)
+        );
+        let prompts = r#"{"prompt":["a","b"]}"#;
+        let user = [(Role::User, "a"), (Role::User, "b")];
+        assert_eq!(
+            said(Texts::of_request(&Format::Completions, prompts)),
+            expected(&user)
+        );
+        let tokens = Texts::of_request(&Format::Completions, r#"{"prompt":[[1,2]]}"#);
+        assert!(matches!(tokens, Err(Unreadable::Unscannable(_))));
+        let own = Format::Pointers(Arc::new(Pointers {
+            path: "/".into(),
+            request: vec!["/items/*/q~1a".into()],
+            response: Vec::new(),
+            event: Vec::new(),
+        }));
+        let body = r#"{"items":[{"q/a":"a"},{"q/a":"b"},{"x":1}]}"#;
+        assert_eq!(said(Texts::of_request(&own, body)), expected(&user));
+    }
+
+    #[test]
+    fn a_thousand_levels_harm_nobody() {
+        let deep = format!("{}{}", "[".repeat(1_000), "]".repeat(1_000));
+        let body = format!(r#"{{"messages":[{{"role":"user","content":{deep}}}],"x":{deep}}}"#);
+        assert_eq!(said(Texts::of_request(&Format::Chat, &body)), Vec::new());
+        let input = format!(
+            r#"{{"messages":[{{"role":"assistant","content":[{{"type":"tool_use","input":{deep}}}]}}]}}"#
+        );
+        let refused = Texts::of_request(&Format::Messages, &input);
+        assert!(matches!(refused, Err(Unreadable::Unscannable(_))));
+        let broken = "[".repeat(1_000);
+        assert!(Texts::of_request(&Format::Chat, &broken).is_err());
+    }
+}

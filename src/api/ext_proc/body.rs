@@ -1,0 +1,209 @@
+//! A body that is read whole, checked, and passed on as it may be.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::Code;
+
+use super::encoding::Encoding;
+use crate::api::chat::scan::{Asked, Summary, scan};
+use crate::api::chat::{Format, Texts};
+use crate::api::gateway::GatewayConfig;
+use crate::api::service::Service;
+use crate::api::status::ApiError;
+use crate::guard::Action;
+
+/// Bodies above this are read away from the threads that serve connections.
+const QUICK_BYTES: usize = 64 << 10;
+
+/// Which half of an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Direction {
+    Request,
+    Response,
+}
+
+/// What every part of an exchange knows.
+#[derive(Clone, Copy)]
+pub(super) struct Context<'s> {
+    pub(super) service: &'s Service,
+    pub(super) config: &'s GatewayConfig,
+    pub(super) buffers: &'s Arc<Semaphore>,
+}
+
+/// Why a body does not pass, as its client reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// The status of HTTP.
+    pub(super) status: u16,
+    /// What it is, in a word.
+    pub(super) code: &'static str,
+    /// In a sentence.
+    pub(super) message: String,
+    /// Whether it was scanned; what could not be scanned passes where the policy fails open.
+    pub(super) scanned: bool,
+}
+
+impl Refusal {
+    /// Blocked for what was found.
+    pub(super) fn blocked(summary: &Summary) -> Self {
+        Self {
+            status: 403,
+            code: "content_filter",
+            message: summary.blocked_because(),
+            scanned: true,
+        }
+    }
+
+    /// Not understood.
+    pub(super) fn unreadable(direction: Direction, status: u16, message: String) -> Self {
+        Self {
+            status: match direction {
+                Direction::Request => status,
+                Direction::Response => 502,
+            },
+            code: "unreadable_body",
+            message,
+            scanned: false,
+        }
+    }
+
+    /// Longer than what is read.
+    pub(super) fn too_large(direction: Direction, most: usize) -> Self {
+        let message =
+            format!("the body has more than {most} bytes, which is as much as is scanned");
+        Self::unreadable(direction, 413, message)
+    }
+
+    /// The guard had no answer.
+    pub(super) fn failed(error: &ApiError) -> Self {
+        let status = match error.code {
+            Code::InvalidArgument => 400,
+            Code::NotFound => 500,
+            _ => 503,
+        };
+        Self {
+            status,
+            code: "guard_failed",
+            message: format!("the guard could not check it: {}", error.message),
+            scanned: false,
+        }
+    }
+}
+
+/// A body on its way in.
+pub(super) struct WholeBody {
+    direction: Direction,
+    format: Format,
+    encoding: Encoding,
+    bytes: Vec<u8>,
+    held: Option<OwnedSemaphorePermit>,
+}
+
+impl WholeBody {
+    pub(super) fn new(direction: Direction, format: Format, encoding: Encoding) -> Self {
+        Self {
+            direction,
+            format,
+            encoding,
+            bytes: Vec::new(),
+            held: None,
+        }
+    }
+
+    /// Adds bytes; a refusal where there is no room for them, which are kept for who wants them still.
+    pub(super) fn push(&mut self, context: Context<'_>, bytes: &[u8]) -> Result<(), Refusal> {
+        self.bytes.extend_from_slice(bytes);
+        let most = context.config.max_body_bytes;
+        if self.bytes.len() > most {
+            return Err(Refusal::too_large(self.direction, most));
+        }
+        hold(&mut self.held, context.buffers, self.bytes.len())
+    }
+
+    /// What was read, as it came.
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    /// Checks the whole body: its bytes where it passes redacted, none where it passes as it is.
+    pub(super) async fn check(
+        &mut self,
+        context: Context<'_>,
+        asked: &Asked,
+        summary: &mut Summary,
+    ) -> Result<Option<Vec<u8>>, Refusal> {
+        if self.bytes.is_empty() {
+            return Ok(None);
+        }
+        let deadline = Instant::now() + Duration::from_millis(context.config.deadline_ms);
+        let unreadable = |message: String| Refusal::unreadable(self.direction, 400, message);
+        let most = context.config.max_body_bytes;
+        let large = self.bytes.len() > QUICK_BYTES || self.encoding != Encoding::Identity;
+        let decoded = aside(large, || self.encoding.decode(&self.bytes, most));
+        let decoded = decoded
+            .map_err(|e| unreadable(format!("the body is not {:?}: {e}", self.encoding)))?
+            .ok_or_else(|| Refusal::too_large(self.direction, most))?;
+        hold(
+            &mut self.held,
+            context.buffers,
+            self.bytes.len() + decoded.len(),
+        )?;
+        let body = String::from_utf8(decoded)
+            .map_err(|_| unreadable("the body is not UTF-8".to_owned()))?;
+        let texts = aside(large, || match self.direction {
+            Direction::Request => Texts::of_request(&self.format, &body),
+            Direction::Response => Texts::of_response(&self.format, &body),
+        });
+        let texts = texts.map_err(|e| unreadable(e.to_string()))?;
+        let scanned = scan(context.service, asked, deadline, &body, &texts)
+            .await
+            .map_err(|e| Refusal::failed(&e))?;
+        *summary = scanned.summary;
+        if summary.action == Action::Block {
+            return Err(Refusal::blocked(summary));
+        }
+        let Some(redacted) = scanned.redacted else {
+            return Ok(None);
+        };
+        let encoded = aside(large, || self.encoding.encode(redacted.into_bytes()));
+        encoded.map(Some).map_err(|e| unreadable(e.to_string()))
+    }
+}
+
+/// Runs `work`, away from the threads that serve connections where it is `large`.
+fn aside<T>(large: bool, work: impl FnOnce() -> T) -> T {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    match large && Handle::current().runtime_flavor() != RuntimeFlavor::CurrentThread {
+        true => tokio::task::block_in_place(work),
+        false => work(),
+    }
+}
+
+/// Makes `held` cover `bytes`, of what all exchanges together may hold.
+pub(super) fn hold(
+    held: &mut Option<OwnedSemaphorePermit>,
+    buffers: &Arc<Semaphore>,
+    bytes: usize,
+) -> Result<(), Refusal> {
+    let have = held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+    let more = bytes.div_ceil(1 << 10).saturating_sub(have);
+    if more == 0 {
+        return Ok(());
+    }
+    let more = u32::try_from(more).unwrap_or(u32::MAX);
+    let Ok(permit) = buffers.clone().try_acquire_many_owned(more) else {
+        return Err(Refusal {
+            status: 503,
+            code: "guard_failed",
+            message: "the guard holds as many bytes of bodies as it may".into(),
+            scanned: false,
+        });
+    };
+    match held {
+        Some(held) => held.merge(permit),
+        None => *held = Some(permit),
+    }
+    Ok(())
+}

@@ -1,0 +1,308 @@
+//! A body that streams events: what may pass of it goes on at once, as it came but for what is redacted.
+//!
+//! Every text of the stream (a choice's, a block's, a tool call's) has a guard of its own. An event waits
+//! until its parts of them are released, and those behind it wait for it, so that their order stays.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
+use std::time::Duration;
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::body::{Context, Direction, Refusal, hold};
+use crate::api::chat::events::{Channel, Event, Events, data};
+use crate::api::chat::scan::{Asked, Summary};
+use crate::api::chat::{Format, Literal, apply};
+use crate::api::status::ApiError;
+use crate::guard::{Action, Guard, OutputCheck, OutputGuard, Released, Replacement, Role};
+
+/// Texts of one stream at once.
+const MOST_CHANNELS: usize = 256;
+
+/// A stream of events on its way.
+pub(super) struct EventStream<'g> {
+    guard: &'g Guard,
+    asked: Asked,
+    format: Format,
+    events: Events,
+    waiting: VecDeque<Waiting>,
+    /// Bytes of the events that wait, and of all texts so far.
+    bytes: usize,
+    said: usize,
+    texts: BTreeMap<Channel, Spoken<'g>>,
+    held: Option<OwnedSemaphorePermit>,
+    _place: OwnedSemaphorePermit,
+}
+
+/// An event that may not pass yet.
+struct Waiting {
+    raw: Vec<u8>,
+    /// What its data says, and where that stands.
+    data: String,
+    at: Option<Range<usize>>,
+    parts: Vec<Part>,
+}
+
+/// A part of a text within an event.
+struct Part {
+    channel: Channel,
+    /// Bytes of the text.
+    span: Range<usize>,
+    /// Where it stands in the data.
+    literal: Range<usize>,
+}
+
+/// One of the texts.
+#[derive(Default)]
+struct Spoken<'g> {
+    guard: Option<OutputGuard<'g>>,
+    /// Bytes said before its guard began: a text may go on after its end.
+    before: usize,
+    said: usize,
+    released: usize,
+    replaced: Vec<Replacement>,
+}
+
+impl<'g> EventStream<'g> {
+    pub(super) fn new(
+        context: Context<'_>,
+        guard: &'g Guard,
+        asked: Asked,
+        format: Format,
+    ) -> Result<Self, Refusal> {
+        Ok(Self {
+            guard,
+            asked,
+            format,
+            events: Events::default(),
+            waiting: VecDeque::new(),
+            bytes: 0,
+            said: 0,
+            texts: BTreeMap::new(),
+            held: None,
+            _place: context.service.permit().map_err(|e| Refusal::failed(&e))?,
+        })
+    }
+
+    /// Takes what came next, and the end of it; gives what may pass by now.
+    pub(super) async fn push(
+        &mut self,
+        context: Context<'_>,
+        bytes: &[u8],
+        last: bool,
+        summary: &mut Summary,
+    ) -> Result<Vec<u8>, Refusal> {
+        self.events.push(bytes);
+        while let Some(event) = self.events.next() {
+            self.take(context, event, summary).await?;
+        }
+        if last {
+            if let Some(event) = self.events.rest() {
+                self.take(context, event, summary).await?;
+            }
+            self.end(|_| true, summary).await?;
+        }
+        let most = context.config.max_body_bytes;
+        let holds = self.bytes + self.events.pending() + self.said;
+        if self.bytes + self.events.pending() > most || self.said > most {
+            return Err(Refusal::too_large(Direction::Response, most));
+        }
+        hold(&mut self.held, context.buffers, holds)?;
+        Ok(self.release())
+    }
+
+    /// Everything that waits, as it came.
+    pub(super) fn into_bytes(mut self) -> Vec<u8> {
+        let waiting = self.waiting.into_iter().flat_map(|w| w.raw);
+        waiting
+            .chain(self.events.rest().unwrap_or_default())
+            .collect()
+    }
+
+    /// What may still pass of a stream that may not go on, and its end.
+    pub(super) fn cut(&mut self, refusal: &Refusal) -> Vec<u8> {
+        let mut out = self.release();
+        let event = self.format.error_event(refusal.code, &refusal.message);
+        out.extend(event.into_bytes());
+        out
+    }
+
+    /// Reads an event and says its parts to their guards.
+    async fn take(
+        &mut self,
+        context: Context<'_>,
+        raw: Vec<u8>,
+        summary: &mut Summary,
+    ) -> Result<(), Refusal> {
+        let unreadable = |m: &str| Refusal::unreadable(Direction::Response, 502, m.to_owned());
+        let text = std::str::from_utf8(&raw).map_err(|_| unreadable("an event is not UTF-8"))?;
+        let (data, at) = data(text).unwrap_or_default();
+        let event = Event::read(&self.format, &data);
+        let mut parts = Vec::new();
+        let mut released = Vec::new();
+        for (channel, literal) in &event.deltas {
+            if self.texts.len() >= MOST_CHANNELS && !self.texts.contains_key(channel) {
+                return Err(unreadable("the stream has too many texts at once"));
+            }
+            let spoken = self.texts.entry(*channel).or_default();
+            let said = literal.decode();
+            let start = spoken.said;
+            spoken.said += said.len();
+            self.said += said.len();
+            parts.push(Part {
+                channel: *channel,
+                span: start..spoken.said,
+                literal: literal.range(&data),
+            });
+            if said.is_empty() {
+                continue;
+            }
+            let output = match &mut spoken.guard {
+                Some(output) => output,
+                none => {
+                    spoken.before = start;
+                    let output = OutputGuard::new(
+                        self.guard,
+                        OutputCheck {
+                            id: self.asked.id.clone(),
+                            tenant: self.asked.tenant.clone(),
+                            role: Role::Assistant,
+                            policy: self.asked.policy.clone(),
+                            conversation: None,
+                            timeout: Duration::from_millis(context.config.deadline_ms),
+                        },
+                    );
+                    none.insert(output.map_err(|e| Refusal::failed(&ApiError::from(e)))?)
+                }
+            };
+            let passed = output.push(&said).await;
+            released.push((
+                *channel,
+                passed.map_err(|e| Refusal::failed(&ApiError::from(e)))?,
+            ));
+            if output.blocked() {
+                self.end(|_| true, summary).await?;
+                return Err(Refusal::blocked(summary));
+            }
+        }
+        for (channel, released) in released {
+            if let Some(spoken) = self.texts.get_mut(&channel) {
+                spoken.note(released);
+            }
+        }
+        let (ended, ends_all) = (event.ended, event.ends_all);
+        self.bytes += raw.len();
+        self.waiting.push_back(Waiting {
+            raw,
+            data,
+            at,
+            parts,
+        });
+        if ends_all || !ended.is_empty() {
+            let ends = |channel: &Channel| ends_all || ended.contains(&channel.choice);
+            self.end(ends, summary).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the texts of these channels, and adds the verdicts on them.
+    async fn end(
+        &mut self,
+        ends: impl Fn(&Channel) -> bool,
+        summary: &mut Summary,
+    ) -> Result<(), Refusal> {
+        let mut blocked = false;
+        for (_, spoken) in self.texts.iter_mut().filter(|(channel, _)| ends(channel)) {
+            let Some(output) = spoken.guard.take() else {
+                continue;
+            };
+            let (released, verdict) = output.finish().await;
+            spoken.note(released);
+            summary.add(&verdict);
+            blocked |= verdict.action == Action::Block;
+        }
+        match blocked {
+            true => Err(Refusal::blocked(summary)),
+            false => Ok(()),
+        }
+    }
+
+    /// The events all of whose parts are released.
+    fn release(&mut self) -> Vec<u8> {
+        let mut out = Vec::new();
+        while let Some(next) = self.waiting.front() {
+            let waits = next.parts.iter().any(|part| {
+                let spoken = self.texts.get(&part.channel);
+                spoken.is_none_or(|s| s.released < part.span.end)
+            });
+            if waits {
+                break;
+            }
+            if let Some(event) = self.waiting.pop_front() {
+                self.bytes -= event.raw.len();
+                self.write(event, &mut out);
+            }
+        }
+        out
+    }
+
+    /// Writes an event, with what is redacted in its place.
+    fn write(&mut self, event: Waiting, out: &mut Vec<u8>) {
+        let mut edits = Vec::new();
+        for part in &event.parts {
+            let Some(spoken) = self.texts.get_mut(&part.channel) else {
+                continue;
+            };
+            let within = spoken.replaced.iter().filter_map(|replacement| {
+                let Range { start, end } = replacement.span;
+                let cut = start.max(part.span.start)..end.min(part.span.end);
+                // What stands for it goes where it begins; the rest of it is left out.
+                let text = match part.span.contains(&start) {
+                    true => replacement.text.as_str(),
+                    false => "",
+                };
+                let local =
+                    cut.start.wrapping_sub(part.span.start)..cut.end.wrapping_sub(part.span.start);
+                (cut.start < cut.end).then_some((local, text))
+            });
+            let literal = Literal::at(&event.data, &part.literal);
+            edits.extend(literal.edits(&event.data, within));
+            spoken.replaced.retain(|r| r.span.end > part.span.end);
+        }
+        if edits.is_empty() {
+            out.extend(event.raw);
+            return;
+        }
+        let data = apply(&event.data, edits);
+        if let Some(at) = event.at {
+            out.extend_from_slice(&event.raw[..at.start]);
+            out.extend_from_slice(data.as_bytes());
+            out.extend_from_slice(&event.raw[at.end..]);
+            return;
+        }
+        // Of several lines: line ends can only stand between the tokens of its JSON.
+        let text = String::from_utf8_lossy(&event.raw);
+        for line in text.split(['\n', '\r']).filter(|l| !l.is_empty()) {
+            if !line.trim_start_matches('\u{feff}').starts_with("data") {
+                out.extend_from_slice(line.as_bytes());
+                out.push(b'\n');
+            }
+        }
+        out.extend_from_slice(b"data: ");
+        out.extend_from_slice(data.replace('\n', " ").as_bytes());
+        out.extend_from_slice(b"\n\n");
+    }
+}
+
+impl Spoken<'_> {
+    /// Takes what its guard released, which counts from where the guard began.
+    fn note(&mut self, released: Released) {
+        self.released = self.released.max(self.before + released.span.end);
+        let replaced = released.replaced.into_iter().map(|mut replacement| {
+            replacement.span.start += self.before;
+            replacement.span.end += self.before;
+            replacement
+        });
+        self.replaced.extend(replaced);
+    }
+}

@@ -1,0 +1,190 @@
+//! The grid of a guarded stream: blocks fixed by the text alone, each scored with what stands before it
+//! and a lookahead behind it.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::Instant;
+
+use super::{Found, OutputGuard};
+use crate::guard::gather::built_in_report;
+use crate::guard::{Check, DetectorReport, DetectorState, OnError, Outcome, Segment, Selection};
+
+/// Stands in reports for windows that could not be scanned at all.
+const WINDOWS: &str = "windows";
+/// Bytes of a block at least; it ends behind the next white space, or at twice as many.
+const BLOCK: usize = 128;
+/// Bytes behind a block that its window sees at least: about 32 tokens.
+const LOOKAHEAD: usize = 128;
+/// Blocks before a block that its window sees.
+const CONTEXT: usize = 2;
+
+impl OutputGuard<'_> {
+    /// Scores every block that can be scored.
+    pub(super) async fn advance(&mut self, last: bool) {
+        while self.models && !self.blocked {
+            let at = self.blocks.len() - 1;
+            let start = self.blocks[at];
+            if start >= self.text.len() {
+                return;
+            }
+            let Some(end) = cut(&self.text, start, BLOCK, last) else {
+                return;
+            };
+            let Some(until) = cut(&self.text, end, LOOKAHEAD, last) else {
+                return;
+            };
+            let from = self.blocks[at.saturating_sub(CONTEXT)];
+            self.score(from..until, start..end).await;
+            self.blocks.push(end);
+        }
+    }
+
+    /// Scores the window, for what it says of the block.
+    async fn score(&mut self, window: Range<usize>, block: Range<usize>) {
+        let text = self.text.get(window.clone()).unwrap_or_default();
+        if text.trim().is_empty() {
+            return;
+        }
+        let check = Check {
+            id: self.asked.id.clone(),
+            tenant: self.asked.tenant.clone(),
+            segments: vec![Segment {
+                role: self.asked.role,
+                text: text.into(),
+            }],
+            selection: Selection::Policy(self.policy.id.to_string()),
+            conversation: None,
+            deadline: Instant::now() + self.asked.timeout,
+            include_scores: false,
+        };
+        let verdict = match self.guard.check_by(&self.policies, &check).await {
+            Ok(verdict) => verdict,
+            Err(error) => {
+                let mut report = built_in_report(WINDOWS, true);
+                report.state = DetectorState::Failed;
+                report.reason = Some(error.to_string());
+                merge(&mut self.reports, report);
+                if self.policy.on_error == OnError::Closed {
+                    self.blocked = true;
+                    self.reason = Some(format!("a part could not be scanned: {error}"));
+                }
+                return;
+            }
+        };
+        self.timings.tokenize += verdict.timings.tokenize;
+        self.timings.queue += verdict.timings.queue;
+        self.timings.engine += verdict.timings.engine;
+        if verdict.outcome != Outcome::Complete && self.policy.on_error == OnError::Closed {
+            self.blocked = true;
+            self.reason = verdict.reason;
+        }
+        for report in verdict.detectors {
+            merge(&mut self.reports, report);
+        }
+        for finding in verdict.findings {
+            let spans = self
+                .guard
+                .catalog()
+                .detector(&finding.detector)
+                .is_some_and(|d| d.finds_spans);
+            // Patterns see the text as a whole; windows add what was disguised.
+            let patterns = finding.rule.is_some();
+            if patterns && finding.undone.is_empty() {
+                continue;
+            }
+            let range = if spans || patterns {
+                let start = (window.start + finding.start.byte).max(block.start);
+                start..window.start + finding.end.byte
+            } else {
+                block.clone()
+            };
+            // What begins behind the block is the next window's to say.
+            if range.start >= block.end || range.is_empty() {
+                continue;
+            }
+            self.note(Found {
+                range,
+                detector: finding.detector,
+                label: finding.label.into(),
+                rule: finding.rule,
+                score: finding.score,
+                threshold: finding.threshold,
+                action: finding.action,
+                undone: finding.undone,
+            });
+        }
+    }
+}
+
+/// Where the stretch of at least `least` bytes from `start` on ends: behind the next white space, or at
+/// twice as many bytes. None where that cannot be known yet; the end of the text where it is `last`.
+fn cut(text: &str, start: usize, least: usize, last: bool) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let most = start + 2 * least;
+    for (at, byte) in bytes.iter().enumerate().take(most).skip(start + least) {
+        if byte.is_ascii_whitespace() {
+            return Some(at + 1);
+        }
+    }
+    if bytes.len() >= most {
+        let mut end = most;
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        return Some(end);
+    }
+    last.then_some(bytes.len())
+}
+
+/// Adds what a window's detector reports: the worst state, all windows, the least coverage.
+fn merge(reports: &mut BTreeMap<String, DetectorReport>, report: DetectorReport) {
+    let rank = |state: DetectorState| match state {
+        DetectorState::Skipped => 0,
+        DetectorState::Scored => 1,
+        DetectorState::Shed => 2,
+        DetectorState::Deadline => 3,
+        DetectorState::Failed => 4,
+    };
+    match reports.get_mut(&report.name) {
+        None => {
+            reports.insert(report.name.clone(), report);
+        }
+        Some(known) => {
+            known.windows += report.windows;
+            known.coverage = known.coverage.min(report.coverage);
+            if rank(report.state) > rank(known.state) {
+                known.state = report.state;
+                known.reason = report.reason;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cut;
+
+    #[test]
+    fn cuts_depend_on_the_text_alone() {
+        let text = "word ".repeat(200) + &"x".repeat(700) + &"é".repeat(300);
+        let mut whole = Vec::new();
+        let mut start = 0;
+        while let Some(end) = cut(&text, start, 128, true).filter(|_| start < text.len()) {
+            whole.push(end);
+            start = end;
+        }
+        assert_eq!(whole.last(), Some(&text.len()));
+        // Known as soon as a prefix allows it, and then never otherwise.
+        let mut start = 0;
+        for &end in &whole {
+            for len in start..text.len() {
+                if let Some(prefix) = text.get(..len)
+                    && let Some(early) = cut(prefix, start, 128, false)
+                {
+                    assert_eq!(early, end);
+                }
+            }
+            start = end;
+        }
+    }
+}
