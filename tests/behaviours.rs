@@ -8,8 +8,8 @@
 )]
 
 mod program;
+mod raw;
 mod support;
-mod wire;
 
 mod bad_input;
 mod batch_invariance;
@@ -20,6 +20,7 @@ mod credentials;
 mod documentation;
 mod drain;
 mod evasion;
+mod ext_authz;
 mod failures;
 mod foreign_client;
 mod http;

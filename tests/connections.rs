@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 
 use crate::program::Program;
+use crate::raw::{exchange, get, request};
 use crate::support::golden;
-use crate::wire::{exchange, get, request};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_file_descriptors_the_server_waits_and_then_serves_on() {

@@ -20,8 +20,8 @@ use tokio_rustls::rustls::{ClientConfig as TlsConfig, RootCertStore};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Code, Request};
 
+use crate::raw::{exchange, request};
 use crate::support::{TestServer, tiny, user, wait_ready};
-use crate::wire::{exchange, request};
 
 fn write(dir: &Path, name: &str, text: &str) -> PathBuf {
     let path = dir.join(name);

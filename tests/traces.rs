@@ -14,8 +14,8 @@ use tonic::Request;
 use tonic::transport::Channel;
 
 use crate::program::Program;
+use crate::raw::send;
 use crate::support::{bundled, golden, repository, user};
-use crate::wire::send;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const CALLER: &str = "b7ad6b7169203331";
