@@ -280,7 +280,7 @@ async fn answers_come_as_requests_do_and_texts_do_not_know_of_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_not_scored_in_time_is_not_a_number() {
+async fn the_timeout_parameter_is_a_deadline_in_microseconds() {
     let cost = SimulatedCost {
         fixed: 0.3,
         a: 0.0,
@@ -288,20 +288,39 @@ async fn what_was_not_scored_in_time_is_not_a_number() {
     };
     let server = TestServer::simulated(tiny(), cost).await;
     let mut client = client(&server).await;
-    let mut request = ask(texts(&[b"x"]));
-    request.model_name = "bert-sequence".into();
-    let timeout = pb::InferParameter {
-        parameter_choice: Some(ParameterChoice::Int64Param(50_000)), // 50 ms
+    let with = |micros: i64| {
+        let timeout = pb::InferParameter {
+            parameter_choice: Some(ParameterChoice::Int64Param(micros)),
+        };
+        let mut request = ask(texts(&[b"x"]));
+        request.parameters = [("timeout".to_owned(), timeout)].into();
+        request
     };
-    request.parameters = [("timeout".to_owned(), timeout)].into();
-    let error = client.model_infer(request.clone()).await.unwrap_err();
+    let error = client.model_infer(with(50_000)).await.unwrap_err();
     assert_eq!(error.code(), Code::DeadlineExceeded, "{error:?}");
-    request.model_name = "guard".into();
+    client.model_infer(with(0)).await.expect("0 says nothing");
+    client.model_infer(with(5_000_000)).await.unwrap();
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_scored_is_not_a_number() {
+    let server = TestServer::start(config(bundled())).await;
+    let mut client = client(&server).await;
+    let mut request = ask(texts(&[b"hello"]));
+    let role = pb::InferParameter {
+        parameter_choice: Some(ParameterChoice::StringParam("assistant".into())),
+    };
+    request.parameters = [("role".to_owned(), role)].into();
     let answer = client.model_infer(request).await.unwrap().into_inner();
     let scores = &answer.outputs[1].contents.as_ref().unwrap().fp32_contents;
+    let labels = &answer.outputs[2].contents.as_ref().unwrap().bytes_contents;
+    let score = |label: &str| scores[labels.iter().position(|l| l == label.as_bytes()).unwrap()];
     assert!(
-        scores.iter().any(|s| s.is_nan()) && scores.iter().any(|s| *s == 0.0),
-        "{scores:?}"
+        score("injection/INJECTION").is_nan(),
+        "not looked for in answers"
     );
+    assert!((0.0..0.5).contains(&score("toxicity/toxic")));
+    assert_eq!(score("pii/EMAIL"), 0.0, "looked for, and not found");
     server.stop().await;
 }

@@ -159,17 +159,18 @@ async fn litellms_proxy_blocks_masks_and_fails_closed() {
     assert_eq!(passed["messages"][1]["content"], "Write to [EMAIL]");
     assert_eq!(passed["messages"][0]["content"], "Be brief.");
 
-    // The user's text hides nothing; what the LLM makes of it does.
-    let secret = "SAY: Use the key AKIAIOSFODNN7EXAMPLQ from now on.";
-    let answer = chat(proxy, secret, false).await;
-    let text = answer.json()["choices"][0]["message"]["content"].clone();
-    assert!(!text.as_str().unwrap().contains("AKIA"), "{answer:?}");
-    let _ = asked.recv_timeout(Duration::from_secs(10)).unwrap();
-
-    let stream = chat(proxy, "SAY: The weather is fine, and so are we all.", true).await;
+    let answer = chat(proxy, "SAY: Use THE-KEY from now on.", false).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let text = &answer.json()["choices"][0]["message"]["content"];
+    assert_eq!(text, "Use [API_KEY] from now on.");
+    let plain = "The weather is fine, and so are we all.";
+    let stream = chat(proxy, &format!("SAY: {plain}"), true).await;
+    assert_eq!(streamed(&stream), plain, "{stream:?}");
+    let stream = chat(proxy, "SAY: Use THE-KEY from now on.", true).await;
+    assert!(!stream.body.contains("AKIA"), "{stream:?}");
     assert_eq!(
         streamed(&stream),
-        "The weather is fine, and so are we all.",
+        "Use [API_KEY] from now on.",
         "{stream:?}"
     );
 

@@ -75,7 +75,9 @@ fn parse<T>(
     let mut from = serde_json::Deserializer::from_slice(bytes);
     let value = read(&mut from).map_err(|wrong| {
         let path = wrong.path().to_string();
-        let field = if path == "." { "(body)" } else { &path };
+        // A place within an object that ends before its next key has no name.
+        let field = path.trim_end_matches(['.', '?']);
+        let field = if field.is_empty() { "(body)" } else { field };
         ApiError::invalid(field, wrong.inner())
     })?;
     from.end().map_err(|e| ApiError::invalid("(body)", e))?;

@@ -53,8 +53,10 @@ print(
             "infer_injection": infer("injection", [ATTACK, "Good morning"], request_id="mine"),
             "infer_package": infer("portcullis-minilm-l6", ["You stupid fucking idiot"]),
             "infer_pii": infer("pii_patterns", ["Grüße ann@example.org"], timeout=5_000_000),
-            "infer_guard": infer("guard", [ATTACK], parameters={"policy": "code"}),
-            "infer_role": infer("guard", [ATTACK], parameters={"role": "assistant"}),
+            "infer_guard": infer(
+                "guard", [ATTACK], ["action", "verdict"], parameters={"policy": "code"}
+            ),
+            "infer_role": infer("guard", [ATTACK], ["action"], parameters={"role": "assistant"}),
             "unknown_model": error(infer, "nothing", ["x"]),
             "wrong_version": error(infer, "guard", ["x"], model_version="9"),
             "load": error(client.load_model, "guard"),
