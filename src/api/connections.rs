@@ -28,8 +28,8 @@ const PREFACE: usize = 24;
 /// Until the next try where the system has no more sockets to give.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// At most `places` connections at once, with TLS where there is an acceptor. Ends never: what goes
-/// wrong with one connection, or for want of file descriptors, does not end the others.
+/// At most `places` connections at once, with TLS where there is an acceptor. What goes wrong with one of
+/// them does not end the others, nor does a want of file descriptors.
 pub(super) fn accepted(
     incoming: TcpIncoming,
     places: usize,
