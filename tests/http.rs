@@ -151,7 +151,7 @@ async fn what_makes_no_sense_is_answered_with_its_place_and_harms_nobody() {
             br#"{"segment":[]}"#,
             400,
             "INVALID_REQUEST",
-            "segment",
+            "(body)",
         ),
         (
             &[JSON],

@@ -45,13 +45,13 @@ async fn tritons_client_gets_metadata_verdicts_and_clear_errors() {
     );
     assert_eq!(
         metadata["outputs"][1],
-        json!({"name": "scores", "datatype": "FP32", "shape": ["-1", "1"]})
+        json!({"name": "scores", "datatype": "FP32", "shape": ["-1", "2"]})
     );
 
     let injection = &said["infer_injection"];
-    assert_eq!(injection["labels"], json!(["INJECTION"]));
+    assert_eq!(injection["labels"], json!(["SAFE", "INJECTION"]));
     assert_eq!(injection["action"], json!(["BLOCK", "ALLOW"]));
-    let score = |text: usize| injection["scores"][text][0].as_f64().unwrap();
+    let score = |text: usize| injection["scores"][text][1].as_f64().unwrap();
     assert!(score(0) > 0.5 && score(1) < 0.5, "{injection}");
     assert_eq!(injection["id"], "mine");
 

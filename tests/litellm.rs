@@ -159,20 +159,17 @@ async fn litellms_proxy_blocks_masks_and_fails_closed() {
     assert_eq!(passed["messages"][1]["content"], "Write to [EMAIL]");
     assert_eq!(passed["messages"][0]["content"], "Be brief.");
 
-    let answer = chat(proxy, "SAY: Use THE-KEY from now on.", false).await;
+    let secret = "The code of the door is THE-KEY and it opens at noon.";
+    let hidden = secret.replace("THE-KEY", "[API_KEY]");
+    let answer = chat(proxy, secret, false).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     let text = &answer.json()["choices"][0]["message"]["content"];
-    assert_eq!(text, "Use [API_KEY] from now on.");
-    let plain = "The weather is fine, and so are we all.";
-    let stream = chat(proxy, &format!("SAY: {plain}"), true).await;
-    assert_eq!(streamed(&stream), plain, "{stream:?}");
-    let stream = chat(proxy, "SAY: Use THE-KEY from now on.", true).await;
+    assert_eq!(text, &hidden);
+    let stream = chat(proxy, "The weather is fine.", true).await;
+    assert_eq!(streamed(&stream), "The weather is fine.", "{stream:?}");
+    let stream = chat(proxy, secret, true).await;
     assert!(!stream.body.contains("AKIA"), "{stream:?}");
-    assert_eq!(
-        streamed(&stream),
-        "Use [API_KEY] from now on.",
-        "{stream:?}"
-    );
+    assert_eq!(streamed(&stream), hidden, "{stream:?}");
 
     server.stop().await;
     while asked.try_recv().is_ok() {}
@@ -287,6 +284,10 @@ async fn malformed_requests_are_refused_with_their_field() {
         (json!({"input_type": "both"}), "input_type"),
         (json!({"input_type": "request", "texts": "x"}), "texts"),
         (json!({"input_type": "request", "texts": [1]}), "texts[0]"),
+        (
+            json!({"input_type": "request", "texts": vec!["x"; 5_000]}),
+            "texts",
+        ),
         (
             json!({"input_type": "request", "additional_provider_specific_params": {"polciy": "x"}}),
             "additional_provider_specific_params.polciy",

@@ -18,6 +18,9 @@ use crate::guard::{Check, Guard, Verdict};
 use crate::ops::auth::Tenant;
 use crate::ops::traces::{self, Parent};
 
+/// Checks that one request of many texts may become.
+const MOST_CHECKS: usize = 16;
+
 /// How much a server takes on at once.
 #[derive(Debug, Clone)]
 pub(super) struct ServiceLimits {
@@ -150,10 +153,15 @@ impl Service {
         try_join_all(all).await
     }
 
-    /// A check of any number of segments, in as many as it takes; each verdict comes with the index of its
-    /// first segment. None for no segment.
+    /// A check of more segments than one may have, in as many as it takes, up to [`MOST_CHECKS`]; each
+    /// verdict comes with the index of its first segment. None for no segment.
     pub(super) async fn check_long(&self, check: Check) -> Result<Vec<(usize, Verdict)>, ApiError> {
         let most = self.ready()?.limits().max_segments;
+        let (count, all) = (check.segments.len(), most.saturating_mul(MOST_CHECKS));
+        if count > all {
+            let problem = format!("{count} are given; at most {all}");
+            return Err(ApiError::invalid("texts", problem));
+        }
         let segments = check.segments.chunks(most);
         let checks: Vec<Check> = segments
             .map(|segments| Check {

@@ -1,5 +1,5 @@
-"""A small LLM: it answers what it is told to ("SAY: ..."), whole or as a stream of small pieces. It knows a
-secret, which it tells who asks for THE-KEY.
+"""A small LLM: it repeats what it is told, whole or as a stream of small pieces, and puts a secret that it
+knows in place of THE-KEY.
 
 Prints its port, then every request it got as a line of JSON.
 """
@@ -15,8 +15,7 @@ class Upstream(BaseHTTPRequestHandler):
         request = json.loads(self.rfile.read(int(self.headers["content-length"])))
         print(json.dumps(request), flush=True)
         told = request["messages"][-1]["content"]
-        answer = told.split("SAY: ", 1)[1] if "SAY: " in told else "Noted."
-        answer = answer.replace("THE-KEY", "AKIA" + "QYLPMN5HHHFPZAM2")
+        answer = told.replace("THE-KEY", "AKIA" + "QYLPMN5HHHFPZAM2")
         if request.get("stream"):
             pieces = [answer[i : i + 7] for i in range(0, len(answer), 7)]
             events = [self.chunk({"role": "assistant", "content": p}, None) for p in pieces]
