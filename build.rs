@@ -9,13 +9,16 @@ use prost::Message;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
+/// What is compiled of `proto/`.
+const PROTOS: [&str; 2] = ["portcullis/v1/guard.proto", "inference/grpc_service.proto"];
+
 fn main() -> Result<()> {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=proto");
     // For the test of licences.
     println!("cargo:rustc-env=TARGET={}", std::env::var("TARGET")?);
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
-    let files = protox::compile(["portcullis/v1/guard.proto"], ["proto"])?;
+    let files = protox::compile(PROTOS, ["proto"])?;
     std::fs::write(out.join("portcullis.binpb"), files.encode_to_vec())?;
     tonic_prost_build::configure()
         .codec_path("crate::api::codec::Codec")

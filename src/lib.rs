@@ -1,6 +1,6 @@
 //! Portcullis: a guard-model inference server.
 //!
-//! LLM gateways call it over gRPC with what users ask and what models answer; it packs those texts
+//! LLM gateways call it over gRPC or HTTP with what users ask and what models answer; it packs those texts
 //! onto transformer classifiers and answers with verdicts. The modules, from the top; each imports
 //! only from those below it:
 //!

@@ -8,23 +8,29 @@
 )]
 
 mod program;
+mod raw;
 mod support;
 
 mod bad_input;
 mod batch_invariance;
 mod broken_packages;
 mod command_line;
+mod connections;
 mod credentials;
 mod documentation;
 mod drain;
 mod envoy;
 mod evasion;
+mod ext_authz;
 mod ext_proc;
 mod failures;
 mod foreign_client;
+mod http;
 mod hub;
+mod inference;
 mod latency;
 mod licences;
+mod litellm;
 mod load;
 mod long_sequences;
 mod lost_device;

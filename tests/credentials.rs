@@ -2,14 +2,25 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
 
 use portcullis::api::pb::v1::guard_service_client::GuardServiceClient;
 use portcullis::config::Config;
 use portcullis::ops::auth::new_key;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::{ClientConfig as TlsConfig, RootCertStore};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Code, Request};
 
+use crate::raw::{exchange, request};
 use crate::support::{TestServer, tiny, user, wait_ready};
 
 fn write(dir: &Path, name: &str, text: &str) -> PathBuf {
@@ -152,6 +163,103 @@ async fn mutual_tls_turns_away_clients_without_a_certificate_of_the_authority() 
                 .unwrap_err();
         }
     }
+    server.stop().await;
+}
+
+/// A TLS connection that offers `protocols`, without HTTP on it yet.
+async fn handshake(
+    server: &TestServer,
+    ca: &Authority,
+    identity: Option<(String, String)>,
+    protocols: &[&[u8]],
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(ca.0.der().clone()).unwrap();
+    let builder = TlsConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots);
+    let mut tls = match identity {
+        None => builder.with_no_client_auth(),
+        Some((cert, key)) => {
+            let cert = CertificateDer::from_pem_slice(cert.as_bytes()).unwrap();
+            let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+            builder.with_client_auth_cert(vec![cert], key).unwrap()
+        }
+    };
+    tls.alpn_protocols = protocols.iter().map(|p| p.to_vec()).collect();
+    let stream = TcpStream::connect(server.address).await?;
+    let name = "localhost".try_into().unwrap();
+    TlsConnector::from(Arc::new(tls))
+        .connect(name, stream)
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http_1_and_2_share_the_port_and_the_callers_certificates() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ca, clients) = (Authority::new(), Authority::new());
+    let mut config = with_tls(dir.path(), &ca);
+    config.server.tls_client_ca = Some(write(dir.path(), "clients.pem", &clients.pem()));
+    let server = TestServer::start(config).await;
+    let channel = connect(&server, &ca, Some(clients.issue("gateway")))
+        .await
+        .unwrap();
+    wait_ready(&channel).await;
+    GuardServiceClient::new(channel)
+        .check(user("x"))
+        .await
+        .unwrap();
+
+    let body = br#"{"segments":[{"role":"ROLE_USER","text":"x"}]}"#;
+    let json = [("content-type", "application/json")];
+    let check = request("POST", "/v1/check", &json, body);
+    for protocols in [&[&b"http/1.1"[..]][..], &[]] {
+        let identity = Some(clients.issue("gateway"));
+        let stream = handshake(&server, &ca, identity, protocols).await.unwrap();
+        assert_eq!(
+            stream.get_ref().1.alpn_protocol(),
+            protocols.first().copied()
+        );
+        let answer = exchange(stream, &check).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    let both: [&[u8]; 2] = [b"http/1.1", b"h2"];
+    let stream = handshake(&server, &ca, Some(clients.issue("gateway")), &both)
+        .await
+        .unwrap();
+    assert_eq!(
+        stream.get_ref().1.alpn_protocol(),
+        Some(&b"h2"[..]),
+        "h2 where there is a choice"
+    );
+    // TLS 1.3 tells a stranger on first use.
+    if let Ok(mut stream) = handshake(&server, &ca, None, &both[..1]).await {
+        let _ = stream.write_all(&check).await;
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        assert!(answer.is_empty(), "{answer:?}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handshake_that_stalls_gives_its_place_back_within_seconds() {
+    let dir = tempfile::tempdir().unwrap();
+    let ca = Authority::new();
+    let mut config = with_tls(dir.path(), &ca);
+    config.server.max_connections = 1;
+    let server = TestServer::start(config).await;
+    let mut stalled = TcpStream::connect(server.address).await.unwrap();
+    stalled.write_all(&[0x16, 3, 1]).await.unwrap(); // the beginning of a ClientHello
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    handshake(&server, &ca, None, &[])
+        .await
+        .expect_err("the only place is taken");
+    let cut = async { stalled.read(&mut [0; 16]).await };
+    let cut = tokio::time::timeout(Duration::from_secs(9), cut).await;
+    assert!(matches!(cut.expect("cut within seconds"), Ok(0) | Err(_)));
+    handshake(&server, &ca, None, &[]).await.unwrap();
     server.stop().await;
 }
 

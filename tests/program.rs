@@ -32,10 +32,27 @@ pub(crate) struct Program {
 impl Program {
     /// Serves `package` and waits until it is ready.
     pub(crate) fn serve(package: &Path, args: &[&str]) -> Self {
+        Self::start(
+            Command::new(env!("CARGO_BIN_EXE_portcullis")),
+            package,
+            args,
+        )
+    }
+
+    /// The same, where the process may have so many files open.
+    pub(crate) fn serve_with_files(files: usize, package: &Path) -> Self {
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", &format!("ulimit -n {files}; exec \"$0\" \"$@\"")])
+            .arg(env!("CARGO_BIN_EXE_portcullis"));
+        Self::start(shell, package, &[])
+    }
+
+    fn start(mut program: Command, package: &Path, args: &[&str]) -> Self {
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let metrics = free.local_addr().unwrap();
         drop(free);
-        let child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+        let child = program
             .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json"])
             .args(["--metrics", &metrics.to_string()])
             .args(["--package", package.to_str().unwrap()])
@@ -81,6 +98,15 @@ impl Program {
             .filter(|l| l.starts_with(&format!("{name}{{")) && l.contains(labels))
             .filter_map(|l| l.rsplit(' ').next()?.parse::<f64>().ok())
             .sum()
+    }
+
+    /// Processor time that it has used.
+    pub(crate) fn processor_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let after_name = stat.rsplit(')').next().unwrap();
+        let ticks = after_name.split_whitespace().skip(11).take(2);
+        let ticks: u64 = ticks.map(|t| t.parse::<u64>().unwrap()).sum();
+        Duration::from_millis(ticks * 10) // USER_HZ is 100
     }
 
     /// Asks it to stop and waits until it has.

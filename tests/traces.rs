@@ -14,6 +14,7 @@ use tonic::Request;
 use tonic::transport::Channel;
 
 use crate::program::Program;
+use crate::raw::send;
 use crate::support::{bundled, golden, repository, user};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -165,6 +166,32 @@ async fn the_stages_of_a_check_lie_under_the_callers_span() {
     for secret in ["Zanzibar", "marker", "example.com"] {
         assert!(!told.contains(secret), "{told}");
     }
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_over_http_lies_under_the_callers_span() {
+    let collector = Collector::start();
+    let server = Program::serve(&bundled(), &["--otlp-endpoint", &collector.endpoint]);
+    let to = server.url.strip_prefix("http://").unwrap().parse().unwrap();
+    let parent = format!("00-{TRACE}-{CALLER}-01");
+    let headers = [
+        ("content-type", "application/json"),
+        ("traceparent", parent.as_str()),
+    ];
+    let body = br#"{"segments":[{"role":"ROLE_USER","text":"Zanzibar"}]}"#;
+    let answer = send(to, "POST", "/v1/check", &headers, body).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let spans = collector.take(8);
+    let check = spans.iter().find(|s| s["name"] == "POST /v1/check");
+    let check = check.unwrap_or_else(|| panic!("{spans:#?}"));
+    assert_eq!(
+        (&check["traceId"], &check["parentSpanId"]),
+        (&TRACE.into(), &CALLER.into())
+    );
+    assert_eq!(attribute(check, "http.route")["stringValue"], "/v1/check");
+    let counted = "method=\"POST /v1/check\",code=\"Ok\"";
+    assert!(server.metric("portcullis_requests_total", counted) >= 1.0);
     server.stop();
 }
 

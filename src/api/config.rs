@@ -11,7 +11,7 @@ use super::GatewayConfig;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ServerConfig {
-    /// gRPC address.
+    /// Address of gRPC and HTTP.
     pub listen: SocketAddr,
     /// Prometheus address, at `/metrics`; none turns it off.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,7 +34,7 @@ pub struct ServerConfig {
     pub default_deadline_ms: u64,
     /// Longest deadline, in milliseconds; what asks for more gets this.
     pub max_deadline_ms: u64,
-    /// Largest message, in bytes.
+    /// Largest message, or body over HTTP, in bytes.
     pub max_message_bytes: usize,
     /// Requests in flight at once.
     pub max_in_flight: usize,

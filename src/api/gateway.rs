@@ -23,6 +23,8 @@ pub struct GatewayConfig {
     pub policies: BTreeMap<String, String>,
     /// What becomes of requests whose path no format is known for.
     pub unknown_paths: UnknownPaths,
+    /// What becomes of what a policy redacts where a protocol cannot rewrite it.
+    pub cannot_redact: CannotRedact,
     /// More formats.
     pub formats: Vec<Pointers>,
 }
@@ -36,6 +38,7 @@ impl Default for GatewayConfig {
             policy_header: None,
             policies: BTreeMap::new(),
             unknown_paths: UnknownPaths::Pass,
+            cannot_redact: CannotRedact::Block,
             formats: Vec::new(),
         }
     }
@@ -49,6 +52,16 @@ pub enum UnknownPaths {
     Pass,
     /// They are refused.
     Block,
+}
+
+/// What becomes of what a policy redacts where a protocol cannot rewrite it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CannotRedact {
+    /// It is blocked.
+    Block,
+    /// It passes as it is.
+    Pass,
 }
 
 impl GatewayConfig {

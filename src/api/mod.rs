@@ -1,5 +1,6 @@
 //! What callers see. Protobuf and the domain meet in [`convert`] and nowhere else.
 
+mod authenticate;
 mod chat;
 mod codec;
 mod config;
@@ -9,14 +10,17 @@ mod deadline;
 mod ext_proc;
 mod gateway;
 mod guard_service;
+mod http;
+mod inference;
 pub mod json;
 mod server;
 mod service;
 mod status;
+mod tls;
 
 pub use chat::Pointers;
 pub use config::ServerConfig;
-pub use gateway::{GatewayConfig, UnknownPaths};
+pub use gateway::{CannotRedact, GatewayConfig, UnknownPaths};
 pub use server::{ServeError, Server, ServerHandle};
 pub use status::status;
 
@@ -31,6 +35,11 @@ pub mod pb {
     /// `portcullis.v1`.
     pub mod v1 {
         tonic::include_proto!("portcullis.v1");
+    }
+
+    /// `inference`, the Open Inference Protocol.
+    pub mod inference {
+        tonic::include_proto!("inference");
     }
 
     /// The compiled `proto/`, for reflection and proto3 JSON.

@@ -2,28 +2,29 @@
 //! nothing.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::Duration;
 
+use envoy_types::pb::envoy::service::auth::v3::authorization_server::AuthorizationServer;
 use envoy_types::pb::envoy::service::ext_proc::v3::external_processor_server::ExternalProcessorServer;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::server::{TcpIncoming, TlsConnectInfo};
-use tonic::transport::{Certificate, Identity, Server as Transport, ServerTlsConfig};
-use tonic::{Code, Request, Status};
+use tonic::transport::Server as Transport;
+use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
-use super::ServerConfig;
-use super::connections::bounded;
-use super::deadline;
-use super::ext_proc::ExtProc;
+use super::authenticate::interceptor;
+use super::connections::accepted;
+use super::ext_proc::{ExtAuthz, ExtProc};
 use super::guard_service::GuardApi;
-use super::pb;
+use super::inference::Inference;
+use super::pb::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
 use super::pb::v1::guard_service_server::{GuardServiceServer, SERVICE_NAME};
 use super::service::{Service, ServiceLimits};
-use super::status::ApiError;
-use crate::guard::{CheckError, Guard};
+use super::{ServerConfig, http, pb, tls};
+use crate::guard::Guard;
 use crate::ops::auth::{Authenticator, KeyFileError};
 
 /// Largest message to the health and reflection services, in bytes.
@@ -42,7 +43,7 @@ pub struct Server {
     incoming: TcpIncoming,
     address: SocketAddr,
     auth: Authenticator,
-    tls: Option<ServerTlsConfig>,
+    tls: Option<TlsAcceptor>,
 }
 
 /// Why a server could not start or go on.
@@ -93,7 +94,7 @@ impl Server {
     /// Binds the address and reads certificates and keys.
     pub fn bind(config: ServerConfig) -> Result<Self, ServeError> {
         let auth = Authenticator::new(config.api_keys.as_deref(), config.tls_client_ca.is_some())?;
-        let tls = tls(&config)?;
+        let tls = tls::acceptor(&config)?;
         let bind_error = |error| ServeError::Bind {
             address: config.listen,
             error,
@@ -131,74 +132,34 @@ impl Server {
             stream_in_flight: self.config.stream_in_flight,
             default_deadline: Duration::from_millis(self.config.default_deadline_ms),
             max_deadline: Duration::from_millis(self.config.max_deadline_ms),
+            cannot_redact: self.config.gateway.cannot_redact,
         };
+        let limits_end = limits.max_deadline;
         let stop = handle.0.clone();
         let service = Service::new(limits, stop.clone());
         let (health, health_service) = tonic_health::server::health_reporter();
         set_health(&health, ServingStatus::NotServing).await;
-        let health_service = health_service.max_decoding_message_size(SMALL_MESSAGE);
 
         let mut transport = Transport::builder()
-            // Bodies must arrive within this, whatever they ask for.
-            .timeout(Duration::from_millis(self.config.max_deadline_ms))
+            .accept_http1(true)
+            // Bodies must arrive within this, whatever they ask for; requests over HTTP, which end by
+            // themselves, must not meet it.
+            .timeout(limits_end + LAST_BYTES)
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE))
             .max_concurrent_streams(self.config.max_calls_per_connection)
             .http2_max_header_list_size(16 << 10);
-        if let Some(tls) = self.tls {
-            transport = transport
-                .tls_config(tls)
-                .map_err(|e| ServeError::Transport(e.to_string()))?;
-        }
-        let auth = self.auth;
-        let guard_service = InterceptedService::new(
-            GuardServiceServer::new(GuardApi(service.clone()))
-                .max_decoding_message_size(self.config.max_message_bytes),
-            authenticate(auth.clone()),
-        );
-        let gateway = self.config.gateway.clone();
-        let most = gateway.max_body_bytes + GATEWAY_MESSAGE;
-        let ext_proc = InterceptedService::new(
-            ExternalProcessorServer::new(ExtProc::new(service.clone(), gateway))
-                .max_decoding_message_size(most)
-                .max_encoding_message_size(usize::MAX),
-            authenticate(auth.clone()),
-        );
-        // Many clients still speak the older of the two.
-        let reflection = || {
-            tonic_reflection::server::Builder::configure()
-                .register_encoded_file_descriptor_set(pb::DESCRIPTOR)
-                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        };
-        let reflection_error =
-            |e: tonic_reflection::server::Error| ServeError::Transport(e.to_string());
-        let reflection_v1 = reflection()
-            .build_v1()
-            .map_err(reflection_error)?
-            .max_decoding_message_size(SMALL_MESSAGE);
-        let reflection_v1alpha = reflection()
-            .build_v1alpha()
-            .map_err(reflection_error)?
-            .max_decoding_message_size(SMALL_MESSAGE);
-        let incoming = bounded(self.incoming, self.config.max_connections);
+        let routes = routes(&service, &self.auth, &self.config)?
+            .add_service(health_service.max_decoding_message_size(SMALL_MESSAGE));
+        let routes = http::beside(routes, &service, &self.auth, self.config.max_message_bytes);
+        let incoming = accepted(self.incoming, self.config.max_connections, self.tls);
         let stopped = stop.clone();
-        let mut serving = tokio::spawn(
-            transport
-                .add_service(health_service)
-                .add_service(InterceptedService::new(
-                    reflection_v1,
-                    authenticate(auth.clone()),
-                ))
-                .add_service(InterceptedService::new(
-                    reflection_v1alpha,
-                    authenticate(auth),
-                ))
-                .add_service(guard_service)
-                .add_service(ext_proc)
-                .serve_with_incoming_shutdown(incoming, async move {
-                    stopped.cancelled().await;
-                }),
-        );
+        let mut serving = tokio::spawn(transport.add_routes(routes).serve_with_incoming_shutdown(
+            incoming,
+            async move {
+                stopped.cancelled().await;
+            },
+        ));
 
         let loading = tokio::task::spawn_blocking(load);
         let loaded = tokio::select! {
@@ -250,6 +211,56 @@ impl Server {
     }
 }
 
+/// The services that need credentials, each behind them.
+fn routes(
+    service: &Service,
+    auth: &Authenticator,
+    config: &ServerConfig,
+) -> Result<Routes, ServeError> {
+    // Many clients still speak the older of the two.
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(pb::DESCRIPTOR)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let error = |e: tonic_reflection::server::Error| ServeError::Transport(e.to_string());
+    let v1 = reflection().build_v1().map_err(error)?;
+    let v1alpha = reflection().build_v1alpha().map_err(error)?;
+    let guard = GuardServiceServer::new(GuardApi(service.clone()));
+    let inference = GrpcInferenceServiceServer::new(Inference(service.clone()));
+    let envoy = ExtProc::new(service.clone(), config.gateway.clone());
+    let ext_authz = AuthorizationServer::new(ExtAuthz(envoy.clone()));
+    let ext_proc = ExternalProcessorServer::new(envoy).max_encoding_message_size(usize::MAX);
+    let largest = config.max_message_bytes;
+    let largest_body = config.gateway.max_body_bytes + GATEWAY_MESSAGE;
+    let auth = || interceptor(auth.clone());
+    Ok(Routes::default()
+        .add_service(InterceptedService::new(
+            v1.max_decoding_message_size(SMALL_MESSAGE),
+            auth(),
+        ))
+        .add_service(InterceptedService::new(
+            v1alpha.max_decoding_message_size(SMALL_MESSAGE),
+            auth(),
+        ))
+        .add_service(InterceptedService::new(
+            guard.max_decoding_message_size(largest),
+            auth(),
+        ))
+        .add_service(InterceptedService::new(
+            inference.max_decoding_message_size(largest),
+            auth(),
+        ))
+        .add_service(InterceptedService::new(
+            ext_proc.max_decoding_message_size(largest_body),
+            auth(),
+        ))
+        .add_service(InterceptedService::new(
+            ext_authz.max_decoding_message_size(largest_body),
+            auth(),
+        )))
+}
+
 fn transport_ended(
     ended: Result<Result<(), tonic::transport::Error>, tokio::task::JoinError>,
 ) -> ServeError {
@@ -280,74 +291,5 @@ fn announce(guard: &Guard) {
 async fn set_health(health: &HealthReporter, status: ServingStatus) {
     for service in ["", SERVICE_NAME] {
         health.set_service_status(service, status).await;
-    }
-}
-
-/// Finds out who calls, before a message is read.
-fn authenticate(
-    auth: Authenticator,
-) -> impl FnMut(Request<()>) -> Result<Request<()>, Status> + Clone {
-    move |mut request: Request<()>| {
-        let tenant = {
-            let header = |name| request.metadata().get(name).map(|v| v.as_bytes());
-            let bearer = header("authorization").and_then(|v| {
-                let (scheme, key) = v.split_at_checked(7)?;
-                scheme.eq_ignore_ascii_case(b"bearer ").then_some(key)
-            });
-            let key = bearer.or_else(|| header("x-api-key"));
-            let certificates = request
-                .extensions()
-                .get::<TlsConnectInfo<tonic::transport::server::TcpConnectInfo>>()
-                .and_then(TlsConnectInfo::peer_certs);
-            let certificate = certificates
-                .as_deref()
-                .and_then(|chain| chain.first())
-                .map(AsRef::as_ref);
-            auth.authenticate(key, certificate)
-        };
-        let tenant = tenant.map_err(|error| {
-            ApiError::new(Code::Unauthenticated, "CREDENTIALS", error.to_string()).into_status()
-        })?;
-        // Looked at before the body is waited for: the transport would call its end CANCELLED.
-        match deadline::timeout(request.metadata()) {
-            Ok(Some(Duration::ZERO)) => Err(ApiError::from(CheckError::Deadline).into_status()),
-            Err(problem) => Err(ApiError::invalid("grpc-timeout", problem).into_status()),
-            Ok(_) => {
-                request.extensions_mut().insert(tenant);
-                Ok(request)
-            }
-        }
-    }
-}
-
-fn tls(config: &ServerConfig) -> Result<Option<ServerTlsConfig>, ServeError> {
-    let (Some(cert), Some(key)) = (&config.tls_cert, &config.tls_key) else {
-        return Ok(None);
-    };
-    let identity = Identity::from_pem(
-        read_pem(cert, "CERTIFICATE")?,
-        read_pem(key, "PRIVATE KEY")?,
-    );
-    let mut tls = ServerTlsConfig::new().identity(identity);
-    if let Some(ca) = &config.tls_client_ca {
-        tls = tls.client_ca_root(Certificate::from_pem(read_pem(ca, "CERTIFICATE")?));
-    }
-    Ok(Some(tls))
-}
-
-fn read_pem(file: &Path, what: &str) -> Result<Vec<u8>, ServeError> {
-    let error = |problem: String| ServeError::Tls {
-        file: file.display().to_string(),
-        problem,
-    };
-    let bytes = std::fs::read(file).map_err(|e| error(e.to_string()))?;
-    let text = String::from_utf8_lossy(&bytes);
-    if text
-        .lines()
-        .any(|l| l.starts_with("-----BEGIN") && l.contains(what))
-    {
-        Ok(bytes)
-    } else {
-        Err(error(format!("holds no PEM block of a {what}")))
     }
 }

@@ -6,15 +6,20 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
+use futures_util::future::try_join_all;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Extensions};
 use tracing::{Instrument, Span, field};
 
+use super::gateway::CannotRedact;
 use super::status::ApiError;
 use crate::guard::{Check, Guard, Verdict};
 use crate::ops::auth::Tenant;
 use crate::ops::traces::{self, Parent};
+
+/// Checks that one request of many texts may become.
+const MOST_CHECKS: usize = 16;
 
 /// How much a server takes on at once.
 #[derive(Debug, Clone)]
@@ -29,6 +34,8 @@ pub(super) struct ServiceLimits {
     pub(super) default_deadline: Duration,
     /// The longest time a request may ask for; more is cut to it.
     pub(super) max_deadline: Duration,
+    /// What becomes of what a policy redacts where a protocol cannot rewrite it.
+    pub(super) cannot_redact: CannotRedact,
 }
 
 /// One server's state, shared by its protocols. Not ready until [`Service::serve`] was called.
@@ -84,6 +91,11 @@ impl Service {
         self.0.draining.cancelled().await;
     }
 
+    /// Whether no more requests are taken.
+    pub(super) fn is_draining(&self) -> bool {
+        self.0.draining.is_cancelled()
+    }
+
     /// The guard, or the error that it is still loading.
     pub(super) fn ready(&self) -> Result<&Guard, ApiError> {
         self.guard()
@@ -131,6 +143,34 @@ impl Service {
         );
         let token = guard.seal(&check.tenant, &verdict)?.unwrap_or_default();
         Ok((verdict, token))
+    }
+
+    /// Several checks at once, none of which knows of the others; all of them or none.
+    pub(super) async fn check_each(&self, checks: &[Check]) -> Result<Vec<Verdict>, ApiError> {
+        let all = checks
+            .iter()
+            .map(async |check| Ok(self.check(check).await?.0));
+        try_join_all(all).await
+    }
+
+    /// A check of more segments than one may have, in as many as it takes, up to [`MOST_CHECKS`]; each
+    /// verdict comes with the index of its first segment. None for no segment.
+    pub(super) async fn check_long(&self, check: Check) -> Result<Vec<(usize, Verdict)>, ApiError> {
+        let most = self.ready()?.limits().max_segments;
+        let (count, all) = (check.segments.len(), most.saturating_mul(MOST_CHECKS));
+        if count > all {
+            let problem = format!("{count} are given; at most {all}");
+            return Err(ApiError::invalid("texts", problem));
+        }
+        let segments = check.segments.chunks(most);
+        let checks: Vec<Check> = segments
+            .map(|segments| Check {
+                segments: segments.to_vec(),
+                ..check.clone()
+            })
+            .collect();
+        let verdicts = self.check_each(&checks).await?;
+        Ok((0..).step_by(most).zip(verdicts).collect())
     }
 }
 

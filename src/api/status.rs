@@ -20,9 +20,9 @@ pub(super) struct ApiError {
     pub(super) code: Code,
     pub(super) reason: &'static str,
     pub(super) message: String,
-    field: Option<String>,
-    retry_after: Option<Duration>,
-    needs: Option<Duration>,
+    pub(super) field: Option<String>,
+    pub(super) retry_after: Option<Duration>,
+    pub(super) needs: Option<Duration>,
 }
 
 impl ApiError {
@@ -35,6 +35,11 @@ impl ApiError {
             retry_after: None,
             needs: None,
         }
+    }
+
+    /// A fault of ours.
+    pub(super) fn internal(error: impl std::fmt::Display) -> Self {
+        Self::new(Code::Internal, "INTERNAL", error.to_string())
     }
 
     /// More at once than a limit allows.

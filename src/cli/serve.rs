@@ -17,7 +17,7 @@ pub(super) struct Args {
     /// Configuration file (TOML); docs/configuration.md lists its keys.
     #[arg(long, value_name = "FILE", env = "PORTCULLIS_CONFIG")]
     config: Option<PathBuf>,
-    /// gRPC address [default: 127.0.0.1:50051].
+    /// Address of gRPC and HTTP [default: 127.0.0.1:50051].
     #[arg(long, value_name = "ADDR", env = "PORTCULLIS_LISTEN")]
     listen: Option<SocketAddr>,
     /// Prometheus address, or "off" [default: 127.0.0.1:9464].

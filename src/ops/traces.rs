@@ -172,7 +172,8 @@ impl Extractor for Carrier<'_> {
     }
 }
 
-/// The span of one call of `method`; a no-op where nobody listens.
+/// The span of one call; a no-op where nobody listens. `method` is one of `portcullis.v1.GuardService`
+/// (`Check`), of another service (`package.Service/Method`) or a route of HTTP (`POST /path`).
 #[must_use]
 pub fn check_span(method: &'static str, parent: &Parent) -> Span {
     let span = trace_span!(
@@ -180,20 +181,34 @@ pub fn check_span(method: &'static str, parent: &Parent) -> Span {
         otel.name = field::Empty,
         otel.kind = "server",
         otel.status_code = field::Empty,
-        rpc.system = "grpc",
-        rpc.service = "portcullis.v1.GuardService",
-        rpc.method = method,
+        rpc.system = field::Empty,
+        rpc.service = field::Empty,
+        rpc.method = field::Empty,
         rpc.grpc.status_code = field::Empty,
+        http.request.method = field::Empty,
+        http.route = field::Empty,
         portcullis.tenant = field::Empty,
         portcullis.outcome = field::Empty,
         portcullis.action = field::Empty,
         portcullis.findings = field::Empty,
     );
-    if !span.is_disabled() {
-        span.record("otel.name", format!("portcullis.v1.GuardService/{method}"));
-        if let Some(context) = &parent.0 {
-            let _ = span.set_parent(context.clone());
-        }
+    if span.is_disabled() {
+        return span;
+    }
+    if let Some((verb, route)) = method.split_once(' ') {
+        span.record("otel.name", method)
+            .record("http.request.method", verb)
+            .record("http.route", route);
+    } else {
+        let own = ("portcullis.v1.GuardService", method);
+        let (service, method) = method.split_once('/').unwrap_or(own);
+        span.record("otel.name", format!("{service}/{method}"))
+            .record("rpc.system", "grpc")
+            .record("rpc.service", service)
+            .record("rpc.method", method);
+    }
+    if let Some(context) = &parent.0 {
+        let _ = span.set_parent(context.clone());
     }
     span
 }

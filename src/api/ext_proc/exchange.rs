@@ -599,7 +599,7 @@ fn out_of_order(problem: &str) -> ApiError {
 }
 
 /// A path as most servers take it: percent signs decoded, slashes once, without its query, in lower case.
-fn normalised(path: &str) -> String {
+pub(super) fn normalised(path: &str) -> String {
     let path = path.split(['?', '#']).next().unwrap_or_default();
     let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
     let mut out = String::with_capacity(decoded.len());

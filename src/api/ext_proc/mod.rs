@@ -6,10 +6,12 @@
 //! - [`stream`] — a body that streams.
 //! - [`encoding`] — bodies that are compressed.
 //! - [`reply`] — answers as Envoy reads them.
+//! - [`ext_authz`] — the same for requests alone, by Envoy's external authorization.
 
 mod body;
 mod encoding;
 mod exchange;
+mod ext_authz;
 mod reply;
 mod stream;
 
@@ -26,6 +28,7 @@ use super::service::{Service, Timed, tenant, unwinding};
 use super::status::ApiError;
 use crate::ops::traces;
 use exchange::Exchange;
+pub(super) use ext_authz::ExtAuthz;
 
 /// Metadata of the call that names the policy: a route's own word (`grpc_initial_metadata`).
 const POLICY_METADATA: &str = "x-portcullis-policy";
