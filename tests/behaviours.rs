@@ -8,7 +8,6 @@
 )]
 
 mod program;
-mod raw;
 mod support;
 
 mod bad_input;

@@ -20,8 +20,8 @@ use tokio_rustls::rustls::{ClientConfig as TlsConfig, RootCertStore};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Code, Request};
 
-use crate::raw::{exchange, request};
 use crate::support::{TestServer, tiny, user, wait_ready};
+use crate::wire::{exchange, request};
 
 fn write(dir: &Path, name: &str, text: &str) -> PathBuf {
     let path = dir.join(name);
@@ -222,7 +222,7 @@ async fn http_1_and_2_share_the_port_and_the_callers_certificates() {
             protocols.first().copied()
         );
         let answer = exchange(stream, &check).await;
-        assert_eq!(answer.status, 200, "{answer:?}");
+        assert_eq!(answer.status(), 200, "{answer:?}");
     }
     let both: [&[u8]; 2] = [b"http/1.1", b"h2"];
     let stream = handshake(&server, &ca, Some(clients.issue("gateway")), &both)

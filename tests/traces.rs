@@ -14,8 +14,8 @@ use tonic::Request;
 use tonic::transport::Channel;
 
 use crate::program::Program;
-use crate::raw::send;
 use crate::support::{bundled, golden, repository, user};
+use crate::wire::send;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const CALLER: &str = "b7ad6b7169203331";
@@ -181,7 +181,7 @@ async fn a_check_over_http_lies_under_the_callers_span() {
     ];
     let body = br#"{"segments":[{"role":"ROLE_USER","text":"Zanzibar"}]}"#;
     let answer = send(to, "POST", "/v1/check", &headers, body).await;
-    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.status(), 200, "{answer:?}");
     let spans = collector.take(8);
     let check = spans.iter().find(|s| s["name"] == "POST /v1/check");
     let check = check.unwrap_or_else(|| panic!("{spans:#?}"));

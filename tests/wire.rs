@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
 /// A request or an answer.
@@ -31,6 +32,18 @@ impl Message {
 
     pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
+    }
+
+    /// The body, which must be JSON and say so.
+    pub(crate) fn json(&self) -> Value {
+        let kind = self.header("content-type");
+        assert_eq!(kind, Some("application/json"), "{self:?}");
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {self:?}"))
+    }
+
+    /// The error in the body.
+    pub(crate) fn error(&self) -> Value {
+        self.json()["error"].clone()
     }
 }
 
@@ -79,6 +92,57 @@ async fn read(from: &mut (impl AsyncBufReadExt + AsyncRead + Unpin)) -> Option<M
 }
 
 // === the client ===
+
+/// One request as bytes, with `connection: close`.
+pub(crate) fn request(verb: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let mut head = format!("{verb} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n");
+    for (name, value) in headers {
+        head += &format!("{name}: {value}\r\n");
+    }
+    let length = ["content-length", "transfer-encoding"];
+    if !headers.iter().any(|(name, _)| length.contains(name)) {
+        head += &format!("content-length: {}\r\n", body.len());
+    }
+    [head.as_bytes(), b"\r\n", body].concat()
+}
+
+/// Sends `bytes` over `stream`, and gives the answer.
+pub(crate) async fn exchange(stream: impl AsyncRead + AsyncWrite + Unpin, bytes: &[u8]) -> Message {
+    let mut stream = BufReader::new(stream);
+    let talk = async {
+        // A server that refuses early may close before all is sent.
+        let _ = stream.write_all(bytes).await;
+        let _ = stream.flush().await;
+        read(&mut stream).await
+    };
+    tokio::time::timeout(Duration::from_secs(60), talk)
+        .await
+        .expect("no answer within a minute")
+        .unwrap_or_default()
+}
+
+/// A request on a connection of its own.
+pub(crate) async fn send(
+    to: SocketAddr,
+    verb: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Message {
+    let stream = TcpStream::connect(to).await.unwrap();
+    exchange(stream, &request(verb, path, headers, body)).await
+}
+
+/// Posts JSON.
+pub(crate) async fn post_json(to: SocketAddr, path: &str, body: &Value) -> Message {
+    let json = [("content-type", "application/json")];
+    send(to, "POST", path, &json, body.to_string().as_bytes()).await
+}
+
+/// Asks for a page.
+pub(crate) async fn get(to: SocketAddr, path: &str) -> Message {
+    send(to, "GET", path, &[], b"").await
+}
 
 /// Posts `body` in parts of `size` bytes, and gives the answer.
 pub(crate) async fn post(

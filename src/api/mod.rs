@@ -7,7 +7,7 @@ mod config;
 mod connections;
 pub mod convert;
 mod deadline;
-mod ext_proc;
+mod envoy;
 mod gateway;
 mod guard_service;
 mod http;

@@ -17,7 +17,7 @@ use tonic_health::server::HealthReporter;
 
 use super::authenticate::interceptor;
 use super::connections::accepted;
-use super::ext_proc::{ExtAuthz, ExtProc};
+use super::envoy::{ExtAuthz, ExtProc};
 use super::guard_service::GuardApi;
 use super::inference::Inference;
 use super::pb::inference::grpc_inference_service_server::GrpcInferenceServiceServer;

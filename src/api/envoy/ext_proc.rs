@@ -1,19 +1,5 @@
 //! Envoy's external processing (`envoy.service.ext_proc.v3`): what clients ask of models and what models
 //! answer, on its way through a gateway.
-//!
-//! - [`exchange`] — one HTTP exchange: its headers, bodies and trailers in order.
-//! - [`body`] — a body that is read whole.
-//! - [`stream`] — a body that streams.
-//! - [`encoding`] — bodies that are compressed.
-//! - [`reply`] — answers as Envoy reads them.
-//! - [`ext_authz`] — the same for requests alone, by Envoy's external authorization.
-
-mod body;
-mod encoding;
-mod exchange;
-mod ext_authz;
-mod reply;
-mod stream;
 
 use std::sync::Arc;
 
@@ -23,27 +9,26 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::gateway::GatewayConfig;
-use super::service::{Service, Timed, tenant, unwinding};
-use super::status::ApiError;
+use super::exchange::Exchange;
+use crate::api::gateway::GatewayConfig;
+use crate::api::service::{Service, Timed, tenant, unwinding};
+use crate::api::status::ApiError;
 use crate::ops::traces;
-use exchange::Exchange;
-pub(super) use ext_authz::ExtAuthz;
 
 /// Metadata of the call that names the policy: a route's own word (`grpc_initial_metadata`).
-const POLICY_METADATA: &str = "x-portcullis-policy";
+pub(super) const POLICY_METADATA: &str = "x-portcullis-policy";
 
 /// The service, for Envoy.
 #[derive(Clone)]
-pub(super) struct ExtProc {
-    service: Service,
-    config: Arc<GatewayConfig>,
+pub(in super::super) struct ExtProc {
+    pub(super) service: Service,
+    pub(super) config: Arc<GatewayConfig>,
     /// KiB of bodies that may be held.
-    buffers: Arc<Semaphore>,
+    pub(super) buffers: Arc<Semaphore>,
 }
 
 impl ExtProc {
-    pub(super) fn new(service: Service, config: GatewayConfig) -> Self {
+    pub(in super::super) fn new(service: Service, config: GatewayConfig) -> Self {
         Self {
             service,
             buffers: Arc::new(Semaphore::new(config.max_buffered_bytes >> 10)),
