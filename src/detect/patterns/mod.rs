@@ -147,12 +147,6 @@ impl PatternSet {
     pub fn stream(&self) -> PatternStream {
         PatternStream::new(self.lexers.clone())
     }
-
-    /// Bytes of memory that the automata take.
-    #[must_use]
-    pub fn memory(&self) -> usize {
-        self.lexers.iter().map(|lexer| lexer.memory()).sum()
-    }
 }
 
 #[cfg(test)]
