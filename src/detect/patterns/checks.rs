@@ -273,7 +273,9 @@ pub(super) fn date(site: &Site<'_>) -> Shape {
         [day, year] => (1..=31).contains(&day) && (year < 100 || lived_in(year)),
         _ => false,
     };
-    Shape::plain_if(possible && !site.inside_number())
+    // What follows a comma is the next field.
+    let inside = site.after != Some(',') && site.inside_number();
+    Shape::plain_if(possible && !inside)
 }
 
 fn month_and_day(month: u32, day: u32) -> bool {

@@ -8,6 +8,7 @@ use regex_automata::util::primitives::StateID;
 use super::PatternMatch;
 use super::lexer::{Entry, Group, Lexer, LexerRule, MAX_MATCH, TopicId};
 use super::rule::{FLOOR, Site, Start};
+use super::table::Table;
 
 /// A match that scores this much is not looked into: what begins inside it is no candidate.
 const CERTAIN: f32 = 0.9;
@@ -43,6 +44,11 @@ impl<'t> View<'t> {
     fn slice(&self, range: Range<usize>) -> &'t str {
         let local = range.start.saturating_sub(self.base)..range.end.saturating_sub(self.base);
         self.text.get(local).unwrap_or_default()
+    }
+
+    fn slice_bytes(&self, range: Range<usize>) -> &'t [u8] {
+        let local = range.start.saturating_sub(self.base)..range.end.saturating_sub(self.base);
+        self.text.as_bytes().get(local).unwrap_or_default()
     }
 
     fn char_before(&self, at: usize) -> Option<char> {
@@ -95,6 +101,7 @@ pub(super) struct Scanner {
     nearest: Option<(TopicId, usize)>,
     /// The end of the match that the nearest topic has spoken for.
     spent: Option<usize>,
+    table: Table,
     /// Where the values end that were looked at and that the present start lies in.
     values: Vec<usize>,
     /// In order of their spans.
@@ -146,12 +153,16 @@ impl Scanner {
             }
             let before = |n: usize| bytes.get(offset.checked_sub(n)?).copied();
             let mut groups = begins & Start::open(byte, before(1), before(2));
+            if groups == 0 {
+                continue;
+            }
             let at = view.base + offset;
-            if self.nearest.is_none_or(|(_, end)| at > end + lexer.reach) {
+            self.go(view, at);
+            let near = self.nearest.is_some_and(|(_, end)| at <= end + lexer.reach);
+            if !near && self.table.topic(at).is_none() {
                 groups &= !Start::Told.bit();
             }
             if groups != 0 {
-                self.at = at;
                 self.walk = Some(Walk {
                     groups,
                     state: None,
@@ -161,8 +172,15 @@ impl Scanner {
                 return true;
             }
         }
-        self.at = view.end();
+        self.go(view, view.end());
         false
+    }
+
+    /// Goes on to `at`.
+    fn go(&mut self, view: View<'_>, at: usize) {
+        let passed = view.slice_bytes(self.at..at);
+        self.table.read(passed, self.at);
+        self.at = at;
     }
 
     /// Walks each group from the present start; false if the view ends before that is done.
@@ -224,6 +242,7 @@ impl Scanner {
         for (entry, end) in ends {
             match entry {
                 Entry::Topic(id) if word_ends(view, end) => {
+                    self.table.title(start, id, view.slice(end..view.end()));
                     topic = topic
                         .filter(|(_, longest)| *longest >= end)
                         .or(Some((id, end)));
@@ -253,7 +272,7 @@ impl Scanner {
             self.nearest = Some(found);
             self.spent = None;
         }
-        self.at = next;
+        self.go(view, next);
         true
     }
 
@@ -300,6 +319,9 @@ impl Scanner {
 
     /// The topic that speaks for or against what `rule` finds at `start`.
     fn topic(&self, view: View<'_>, rule: &LexerRule, start: usize) -> Option<TopicId> {
+        if let Some(topic) = self.table.topic(start) {
+            return Some(topic);
+        }
         let reaches = |end: usize| end <= start && start - end <= rule.window;
         let spent = self
             .spent
