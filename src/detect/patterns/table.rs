@@ -20,8 +20,8 @@ pub(super) struct Table {
     cell: usize,
     /// How many of each separator the present line has so far.
     columns: Columns,
-    /// Titles of the table that the present line is of.
-    titles: Vec<(Columns, TopicId)>,
+    /// Titles of the table that the present line is of, by column.
+    titles: Vec<(usize, TopicId)>,
     /// Titles that the present line itself may be giving.
     given: Vec<(Columns, TopicId)>,
     /// The separator of the table, and how many of it each line has.
@@ -60,9 +60,10 @@ impl Table {
     /// What the value at `start` is about, if it opens a cell of a column with a title.
     pub(super) fn topic(&self, start: usize) -> Option<TopicId> {
         let (kind, _) = self.shape?;
-        let here = |(columns, _): &&(Columns, TopicId)| columns[kind] == self.columns[kind];
-        let title = self.titles.iter().find(here)?;
-        self.opens_cell(start).then_some(title.1)
+        let here = self.columns[kind];
+        let title = self.titles.binary_search_by_key(&here, |title| title.0);
+        let (_, topic) = self.titles.get(title.ok()?)?;
+        self.opens_cell(start).then_some(*topic)
     }
 
     fn opens_cell(&self, start: usize) -> bool {
@@ -81,7 +82,8 @@ impl Table {
         (self.titles, self.shape) = (Vec::new(), None);
         let kind = (0..columns.len()).max_by_key(|&kind| columns[kind]);
         if let Some(kind) = kind.filter(|&kind| columns[kind] > 0 && !given.is_empty()) {
-            (self.titles, self.shape) = (given, Some((kind, columns[kind])));
+            self.titles = given.iter().map(|(at, topic)| (at[kind], *topic)).collect();
+            self.shape = Some((kind, columns[kind]));
         }
     }
 }
