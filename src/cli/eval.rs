@@ -67,7 +67,7 @@ pub(super) fn run(args: &Args) -> Result<Done> {
     });
     let measures = match args.task {
         Task::Injection | Task::Toxicity => classes(&rows, &answers, main, &thresholds),
-        Task::Pii => entities(&rows, &answers),
+        Task::Pii => entities(&rows, &answers, &thresholds),
     };
     if let Some(file) = &args.report {
         let title = format!("{detector}: {main} on {}", args.file.display());
@@ -261,12 +261,16 @@ fn found(answer: &CheckResponse) -> Vec<Span> {
     answer.findings.iter().map(span).collect()
 }
 
-fn entities(rows: &[Row], answers: &[CheckResponse]) -> Value {
+/// Counts the labels that the detector has.
+fn entities(rows: &[Row], answers: &[CheckResponse], thresholds: &BTreeMap<String, f64>) -> Value {
     let count = |wanted: &dyn Fn(&Row) -> bool| {
         let mut counts = SpanCounts::default();
         for (row, answer) in rows.iter().zip(answers).filter(|(row, _)| wanted(row)) {
             if let Truth::Spans { spans, covered } = &row.truth {
-                counts.count(spans, &found(answer), covered.as_ref());
+                let annotated =
+                    |label: &&String| covered.as_ref().is_none_or(|c| c.contains(*label));
+                let known = thresholds.keys().filter(annotated).cloned().collect();
+                counts.count(spans, &found(answer), Some(&known));
             }
         }
         counts

@@ -448,8 +448,6 @@ impl ListConfig {
             name: name.to_owned(),
             label: label.to_owned(),
             shape,
-            context: Vec::new(),
-            score: 1.0,
         };
         let mut patterns: Vec<CustomPattern> = self
             .patterns

@@ -62,7 +62,7 @@ pub(crate) enum Evasion {
 
 impl Evasion {
     /// Those that normalisation undoes: its canonical text or a derived one holds the original.
-    pub(crate) const UNDONE: [Self; 22] = [
+    pub(crate) const UNDONE: [Self; 23] = [
         Self::ZeroWidth,
         Self::Bidi,
         Self::VariationSelectors,
@@ -85,9 +85,10 @@ impl Evasion {
         Self::Reversed,
         Self::TokenBreak,
         Self::RepeatedLetters,
+        Self::Typos,
     ];
     /// Those that are left to the tokenizer and the model.
-    pub(crate) const REST: [Self; 3] = [Self::MixedCase, Self::Typos, Self::ReversedWords];
+    pub(crate) const REST: [Self; 2] = [Self::MixedCase, Self::ReversedWords];
 }
 
 /// A small generator of pseudo-random numbers (SplitMix64).

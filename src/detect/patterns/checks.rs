@@ -47,14 +47,6 @@ pub(super) fn card(site: &Site<'_>) -> Shape {
     }
 }
 
-/// The remainder by 97 of a text of digits and letters, these read as 10 to 35 (ISO 7064).
-fn mod97(mut text: impl Iterator<Item = char>) -> Option<u32> {
-    text.try_fold(0, |rest, c| {
-        let value = c.to_digit(36)?;
-        Some((if value < 10 { 10 * rest } else { 100 * rest } + value) % 97)
-    })
-}
-
 /// Lengths of IBANs by country, from the SWIFT registry.
 const IBAN_LENGTHS: &str = "AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BI27 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DJ27 \
      DK18 DO28 EE20 EG29 ES24 FI18 FK18 FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HN28 HR21 HU28 IE22 \
@@ -64,26 +56,29 @@ const IBAN_LENGTHS: &str = "AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BI27 BR
 
 /// IBAN: a country of the registry and the remainder 1 by 97; proven if the length is the country's.
 pub(super) fn iban(site: &Site<'_>) -> Shape {
-    let text: String = site
-        .text
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .map(|c| c.to_ascii_uppercase())
-        .collect();
-    let Some((head, tail)) = text.split_at_checked(4) else {
+    let Some((&head, _)) = site.text.as_bytes().split_first_chunk::<4>() else {
         return Shape::Wrong;
     };
-    let country = head.split_at(2).0;
-    let Some(length) = IBAN_LENGTHS
-        .split_whitespace()
-        .find_map(|entry| entry.strip_prefix(country)?.parse::<usize>().ok())
+    let [a, b] = [head[0], head[1]].map(|b| b.to_ascii_uppercase());
+    let mut entries = IBAN_LENGTHS.as_bytes().chunks(5);
+    let Some([.., tens, ones]) = entries
+        .find(|entry| entry.starts_with(&[a, b]))
+        .and_then(|entry| entry.first_chunk::<4>())
     else {
         return Shape::Wrong;
     };
-    if mod97(tail.chars().chain(head.chars())) != Some(1) {
-        return Shape::Wrong;
+    let turned = site.text.bytes().skip(4).chain(head);
+    let (mut sum, mut length) = (0u64, 0);
+    for digit in turned.filter_map(|b| char::from(b).to_digit(36)) {
+        sum = if digit < 10 { 10 * sum } else { 100 * sum } + u64::from(digit);
+        sum = if sum >> 50 == 0 { sum } else { sum % 97 };
+        length += 1;
     }
-    Shape::proven_if(length == text.len())
+    match sum % 97 {
+        // The remainder by 97 of its digits, letters read as 10 to 35 (ISO 7064), must be 1.
+        1 => Shape::proven_if(length == 10 * (tens - b'0') + (ones - b'0')),
+        _ => Shape::Wrong,
+    }
 }
 
 /// IPv4 in dotted form, no octet with a leading zero, not part of a longer dotted number.
@@ -118,9 +113,12 @@ pub(super) fn ipv6(site: &Site<'_>) -> Shape {
 pub(super) fn mac(site: &Site<'_>) -> Shape {
     let goes_on =
         matches!(site.after, Some(':' | '-')) && site.then.is_some_and(|c| c.is_ascii_hexdigit());
+    if goes_on || matches!(site.before, Some(':' | '-')) {
+        return Shape::Wrong;
+    }
     let octets = site.text.split([':', '-']);
     let same = octets.clone().all(|o| Some(o) == octets.clone().next());
-    Shape::plain_if(!goes_on && !same && !matches!(site.before, Some(':' | '-')))
+    Shape::plain_if(!same)
 }
 
 /// E-mail: dots where they may stand, no file name (`icon@2x.png`), no remote of a repository.
@@ -150,18 +148,16 @@ pub(super) fn email(site: &Site<'_>) -> Shape {
     )
 }
 
-/// A URL with a host that can be one: dotted, numeric, `localhost`, or with a port. One with a password
-/// is left to the secrets, its host to the rules for addresses.
+/// A URL whose host is no user: one with a password is left to the secrets, its host to the rules for
+/// addresses.
 pub(super) fn url(site: &Site<'_>) -> Shape {
-    let rest = site
-        .text
-        .split_once("://")
-        .map_or(site.text, |(_, rest)| rest);
-    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let (user, host) = host.rsplit_once('@').unwrap_or(("", host));
-    let real = host.trim_end_matches('.').contains(['.', ':', '['])
-        || host.eq_ignore_ascii_case("localhost");
-    Shape::plain_if(real && !user.contains(':'))
+    let host = site.text.split_once("://").map_or("", |(_, host)| host);
+    let goes_on = |c: char| c.is_ascii_graphic() && !r#""'`<>()[]{},;:.|*_\"#.contains(c);
+    let user = match site.after {
+        Some(':') => site.then.is_some_and(|c| c.is_ascii_graphic()),
+        after => after.is_some_and(goes_on),
+    };
+    Shape::plain_if(!user || host.contains(['/', '?', '#']))
 }
 
 /// Bitcoin addresses in base 58 with the checksum of a double SHA-256.
@@ -277,7 +273,9 @@ pub(super) fn date(site: &Site<'_>) -> Shape {
         [day, year] => (1..=31).contains(&day) && (year < 100 || lived_in(year)),
         _ => false,
     };
-    Shape::plain_if(possible && !site.inside_number())
+    // What follows a comma is the next field.
+    let inside = site.after != Some(',') && site.inside_number();
+    Shape::plain_if(possible && !inside)
 }
 
 fn month_and_day(month: u32, day: u32) -> bool {

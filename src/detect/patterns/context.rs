@@ -14,6 +14,8 @@ pub(super) enum Topic {
     Licence,
     Medical,
     Birth,
+    /// Days of a life that are not its first.
+    Event,
     Wallet,
     Network,
     Secret,
@@ -39,7 +41,7 @@ pub(super) const WORDS: &[(Topic, &str)] = &[
     ),
     (
         Topic::Bank,
-        r"(?:bank |checking |savings |current )?account (?:numbers?|no\.?|nr\.?|#)|bank account|acct\.?(?: no\.?| #| number)?|account[_-](?:number|no)|sort[ _-]?code|routing(?: (?:number|no\.?))?|aba|iban|bban|bic|kontonummer|bankleitzahl|num[eé]ro de compte|cuenta bancaria|conta banc[aá]ria",
+        r"(?:(?:bank|checking|savings|current|deposit|payroll)[ _-]?)?account(?:[ _-]?(?:numbers?|no\.?|nr\.?|id|#))?|acct\.?(?:[ _-]?(?:no\.?|#|num(?:ber)?))?|a/c(?: no\.?)?|sort[ _-]?code|(?:bank )?routing(?:[ _-]?(?:transit )?(?:numbers?|no\.?))?|transit(?: number)?|aba|rtn|iban|bban|bic|swift|bsb|clabe|ifsc|direct deposit|wire(?:d)? to|konto(?:nummer|-?nr\.?)?|bankleitzahl|blz|num[eé]ro de (?:compte|cuenta)|compte(?: bancaire)?|rib|cuenta(?: (?:bancaria|corriente))?|conto(?: corrente)?|conta(?: (?:banc[aá]ria|corrente))?|ag[eê]ncia|(?:bank)?rekening(?:nummer)?|(?:numer )?(?:konta|rachunku)(?: bankowego)?|kontonummer|tilinumero",
     ),
     (
         Topic::Ssn,
@@ -51,11 +53,11 @@ pub(super) const WORDS: &[(Topic, &str)] = &[
     ),
     (
         Topic::Passport,
-        r"passports?(?:[ _-]?(?:numbers?|no\.?|#))?|passeport|reisepass(?:nummer)?|pasaporte|passaporto|passaporte|paspoort(?:nummer)?|paszport(?:u)?|pass ?nummer|护照",
+        r"(?:e-?)?passports?(?:[ _-]?(?:numbers?|no\.?|num|id|#))?|travel document(?: (?:number|no\.?))?|passeport|reisepass(?:nummer|-?nr\.?)?|pasaporte|passaporto|passaporte|pa[sš]aport|paspoort(?:nummer)?|paszport(?:u)?|pass(?:port)?[ -]?(?:nummer|nr\.?)|passnummer|паспорта?|护照(?:号码?)?|パスポート|여권",
     ),
     (
         Topic::Licence,
-        r"driv(?:er'?s?|ing) licen[cs]e(?: (?:number|no\.?|#))?|licen[cs]e (?:number|no\.?|#)|dl(?: ?(?:number|no\.?|#))?|permis de conduire|f[uü]hrerschein(?:nummer)?|licencia de conducir|patente(?: di guida)?|rijbewijs(?:nummer)?|prawo jazdy|carta de condu[cç][aã]o",
+        r"driv(?:er(?:['’]?s)?|ing)[ _-]?(?:licen[cs]e|permit|lic\.?)(?:[ _-]?(?:numbers?|no\.?|num|id|#))?|licen[cs]e(?: (?:numbers?|no\.?|id|#)|#)|(?:state|operator['’]?s?) licen[cs]e|learner['’]?s? permit|dln?(?: ?(?:numbers?|no\.?|#))?|(?:num[eé]ro (?:de|du) )?permis(?: de conduire)?|f[uü]hrerschein(?:nummer|-?nr\.?)?|(?:licencia|permiso|carn[eé]) de conduc(?:ir|ci[oó]n)|patente(?: di guida)?|rijbewijs(?:nummer)?|praw(?:o|a) jazdy|carta de condu[cç][aã]o|cnh|k[oö]rkort(?:snummer)?|водительск(?:ое|ого) удостоверени[ея]|驾照|駕照",
     ),
     (
         Topic::Medical,
@@ -63,7 +65,11 @@ pub(super) const WORDS: &[(Topic, &str)] = &[
     ),
     (
         Topic::Birth,
-        r"born(?: on| in)?|dob|d\.o\.b\.?|date[ _-]of[ _-]birth|birth[ _-]?(?:date|day)|birth|geboren(?: am| op)?|geburtsdatum|geb\.|n[eé]e? le|date de naissance|fecha de nacimiento|nacid[oa](?: el)?|nacimiento|nat[oa] il|data di nascita|data de nascimento|nascid[oa](?: em)?|nasciment?o|geboortedatum|urodzon[ya](?: dnia)?|data urodzenia|f[oö]dd|f[oö]delse(?:dag|datum|sdato)|syntym[aä]aika|дата рождения|родил(?:ся|ась)|生年月日|出生日期|생년월일",
+        r"born(?: on| in)?|dob|d\.o\.b\.?|date[ _-]of[ _-]birth|birth[ _-]?(?:date|day)|b-?day|birth|geboren(?: am| op)?|geburtsdatum|geburtstag|geb\.?(?:[ -]?dat(?:um|\.))?|n[eé]e? le|date de naissance|fecha de nacimiento|nacid[oa](?: el)?|nacimiento|nat[oa] il|data di nascita|data de nascimento|nascid[oa](?: em)?|nasciment?o|geboortedatum|urodzon[ya](?: dnia)?|data urodzenia|f[oö]dd|f[oö]delse(?:dag|datum|sdato)|syntym[aä]aika|дата рождения|родил(?:ся|ась)|生年月日|出生日期|생년월일",
+    ),
+    (
+        Topic::Event,
+        r"died|death|deceased|passed away|buried|married|wedding|divorced|baptised|baptized|joined|hired|graduated|enrolled|founded|established|published|released|launched|retired|appointed|elected|emigrated|gestorben|verstorben|verheiratet|d[eé]c[eé]d[eé]e?|mari[eé]e?|falleci(?:do|da|[oó])|casad[oa]|mort[oa]|sposat[oa]|overleden|getrouwd|zm(?:ar[lł][ay]?)?",
     ),
     (
         Topic::Wallet,

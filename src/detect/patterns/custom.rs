@@ -3,7 +3,7 @@
 use regex_automata::util::syntax;
 
 use super::PatternError;
-use super::lexer::{Entry, Lexer, LexerRule, Source, TopicId, automaton, deepest};
+use super::lexer::{Entry, Lexer, LexerRule, Source, automaton, deepest};
 use super::rule::{Shape, Site, Start};
 
 /// The most custom patterns and lists together.
@@ -16,8 +16,6 @@ const MAX_REGEX: usize = 4096;
 const MAX_LENGTH: usize = 512;
 /// The most memory of the automata, in bytes, for each step of making them.
 const MAX_MEMORY: usize = 16 << 20;
-/// How far a context word reaches, in bytes.
-const WINDOW: usize = 48;
 
 /// A pattern that a policy adds.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,11 +26,6 @@ pub struct CustomPattern {
     pub label: String,
     /// What it looks for.
     pub shape: CustomShape,
-    /// Words of which one must stand to the left of a match, within 48 bytes; none are needed if empty.
-    /// Case does not matter.
-    pub context: Vec<String>,
-    /// The score of its matches: 0.5 to 1.
-    pub score: f32,
 }
 
 /// What a custom pattern looks for.
@@ -57,14 +50,8 @@ pub(super) fn compile(patterns: &[CustomPattern]) -> Result<Lexer, PatternError>
     let mut sources = Vec::new();
     let mut rules = Vec::new();
     let mut words = 0;
-    for (index, pattern) in patterns.iter().enumerate() {
+    for pattern in patterns {
         let error = |problem: String| PatternError::new(&pattern.name, problem);
-        if !(0.5..=1.0).contains(&pattern.score) {
-            return Err(error(format!(
-                "score {} does not lie between 0.5 and 1",
-                pattern.score
-            )));
-        }
         let regex = match &pattern.shape {
             CustomShape::Regex(regex) => checked(regex).map_err(error)?,
             CustomShape::Words(list) => {
@@ -77,15 +64,6 @@ pub(super) fn compile(patterns: &[CustomPattern]) -> Result<Lexer, PatternError>
                 alternatives(list).map_err(error)?
             }
         };
-        // Topics of a custom pattern are its own.
-        let topic = index as TopicId;
-        if !pattern.context.is_empty() {
-            sources.push(Source {
-                pattern: alternatives(&pattern.context).map_err(error)?,
-                start: Start::Word,
-                entry: Entry::Topic(topic),
-            });
-        }
         sources.push(Source {
             pattern: regex,
             start: Start::Anywhere,
@@ -98,17 +76,15 @@ pub(super) fn compile(patterns: &[CustomPattern]) -> Result<Lexer, PatternError>
                 CustomShape::Regex(_) => |_| Shape::Plain,
                 CustomShape::Words(_) => whole_words,
             },
-            base: if pattern.context.is_empty() {
-                pattern.score
-            } else {
-                0.0
-            },
+            base: 1.0,
             proof: 0.0,
-            topics: vec![topic],
-            context: pattern.score,
-            window: WINDOW,
+            alone: true,
+            topics: Vec::new(),
+            context: 0.0,
+            window: 0,
             unless: Vec::new(),
             shorter: false,
+            value: None,
             group: None,
         });
     }
@@ -119,7 +95,7 @@ pub(super) fn compile(patterns: &[CustomPattern]) -> Result<Lexer, PatternError>
             .iter()
             .find(alone)
             .and_then(|source| match source.entry {
-                Entry::Topic(index) => patterns.get(usize::from(index)),
+                Entry::Topic(_) => None,
                 Entry::Rule(index) => patterns.get(index),
             });
         match culprit {

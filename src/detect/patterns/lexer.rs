@@ -10,7 +10,7 @@ use regex_automata::{Anchored, Input, MatchKind, meta};
 
 use super::PatternError;
 use super::context::WORDS;
-use super::rule::{Check, Rule, Start};
+use super::rule::{Check, FLOOR, Rule, Shape, Start, Value};
 
 /// A topic's number within a lexer.
 pub(super) type TopicId = u16;
@@ -29,11 +29,15 @@ pub(super) struct LexerRule {
     pub check: Check,
     pub base: f32,
     pub proof: f32,
+    /// Whether it needs no topic.
+    pub alone: bool,
     pub topics: Vec<TopicId>,
     pub context: f32,
     pub window: usize,
     pub unless: Vec<TopicId>,
     pub shorter: bool,
+    /// What is reported stands behind the pattern.
+    pub value: Option<Value>,
     /// The pattern again, where a group of it is what is reported.
     pub group: Option<meta::Regex>,
 }
@@ -62,6 +66,8 @@ pub(super) struct Lexer {
     pub rules: Vec<LexerRule>,
     /// The kinds of starts that have an entry beginning with a byte, as in [`Start::open`].
     pub begins: [u8; 256],
+    /// How far a topic reaches, in bytes.
+    pub reach: usize,
     /// Whether overlapping matches of different rules compete, or are all reported.
     pub compete: bool,
 }
@@ -87,23 +93,32 @@ impl Lexer {
         }
         for rule in table {
             // A word never ends in the middle of a longer one.
-            let pattern = format!(r"(?:{})(?-u:\b{{end-half}})", rule.pattern);
+            let pattern = match rule.value {
+                Some(_) => rule.pattern.to_owned(),
+                None => format!(r"(?:{})(?-u:\b{{end-half}})", rule.pattern),
+            };
+            let alone = 1.0 - (1.0 - rule.base) * (1.0 - rule.proof) >= FLOOR;
             rules.push(LexerRule {
                 id: rule.id.into(),
                 label: rule.label.into(),
                 check: rule.check,
                 base: rule.base,
                 proof: rule.proof,
+                alone,
                 topics: rule.topics.iter().map(|t| *t as TopicId).collect(),
                 context: rule.context,
                 window: rule.window,
                 unless: rule.unless.iter().map(|t| *t as TopicId).collect(),
                 shorter: rule.shorter,
+                value: rule.value,
                 group: group_regex(rule.id, rule.pattern)?,
             });
             sources.push(Source {
                 pattern,
-                start: rule.start,
+                start: match rule.start {
+                    Start::Number if !alone => Start::Told,
+                    start => start,
+                },
                 entry: Entry::Rule(rules.len() - 1),
             });
         }
@@ -137,6 +152,7 @@ impl Lexer {
             }
         }
         Ok(Self {
+            reach: rules.iter().map(|rule| rule.window).max().unwrap_or(0),
             groups,
             rules,
             begins,
@@ -154,13 +170,12 @@ impl Lexer {
         }
     }
 
-    /// Bytes that the automata take.
-    pub(super) fn memory(&self) -> usize {
-        self.groups
-            .iter()
-            .flatten()
-            .map(|group| group.dfa.memory_usage())
-            .sum()
+    /// What stands behind an entry's match and belongs to it.
+    pub(super) fn value(&self, entry: Entry) -> Option<&Value> {
+        match entry {
+            Entry::Topic(_) => None,
+            Entry::Rule(rule) => self.rules.get(rule)?.value.as_ref(),
+        }
     }
 }
 
@@ -176,6 +191,7 @@ impl Group {
 
     /// The state after `byte`, which `ended` is told of if entries match up to it, and whether the
     /// walk goes on.
+    #[inline]
     pub(super) fn step(
         &self,
         state: StateID,
@@ -183,7 +199,8 @@ impl Group {
         ended: impl FnMut(usize),
     ) -> (StateID, bool) {
         let state = self.dfa.next_state(state, byte);
-        (state, self.look(state, ended))
+        let goes_on = !self.dfa.is_special_state(state) || self.look(state, ended);
+        (state, goes_on)
     }
 
     /// The same at the end of the text.
@@ -191,10 +208,8 @@ impl Group {
         self.look(self.dfa.next_eoi_state(state), ended);
     }
 
+    #[inline(never)]
     fn look(&self, state: StateID, mut ended: impl FnMut(usize)) -> bool {
-        if !self.dfa.is_special_state(state) {
-            return true;
-        }
         if self.dfa.is_match_state(state) {
             for k in 0..self.dfa.match_len(state) {
                 ended(self.dfa.match_pattern(state, k).as_usize());
@@ -270,6 +285,20 @@ fn loosened(pattern: &str) -> String {
 }
 
 impl LexerRule {
+    /// The score of a match of this shape after `topic`; 0 if it is wrong.
+    pub(super) fn score(&self, shape: Shape, topic: Option<TopicId>) -> f32 {
+        let proof = match shape {
+            Shape::Wrong => return 0.0,
+            Shape::Plain => 0.0,
+            Shape::Proven => self.proof,
+        };
+        let context = match topic {
+            Some(topic) if self.topics.contains(&topic) => self.context,
+            _ => 0.0,
+        };
+        1.0 - (1.0 - self.base) * (1.0 - proof) * (1.0 - context)
+    }
+
     /// The part of `whole` that is reported: group 1, or all of it. Bytes of `whole`.
     pub(super) fn reported(&self, whole: &str) -> std::ops::Range<usize> {
         let all = 0..whole.len();

@@ -1,7 +1,7 @@
 //! Pattern detectors: personal data and secrets that have a shape of their own, and what a policy adds.
 //!
 //! A rule is a regular expression, a check (checksum, structure, entropy) and the topics that speak for
-//! it. All rules that may begin in the same way are one automaton, which is walked from each place where
+//! it: words before the match, or the title of its column. All rules that may begin in the same way are one automaton, which is walked from each place where
 //! a match may begin until it can match no more. What a match is worth depends on the text before it and
 //! on two characters behind it, never on how the text was cut: [`PatternSet::scan`] is a
 //! [`PatternStream`] of one chunk.
@@ -24,6 +24,7 @@ mod scanner;
 mod secret_checks;
 mod secrets;
 mod stream;
+mod table;
 
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
@@ -146,12 +147,6 @@ impl PatternSet {
     #[must_use]
     pub fn stream(&self) -> PatternStream {
         PatternStream::new(self.lexers.clone())
-    }
-
-    /// Bytes of memory that the automata take.
-    #[must_use]
-    pub fn memory(&self) -> usize {
-        self.lexers.iter().map(|lexer| lexer.memory()).sum()
     }
 }
 

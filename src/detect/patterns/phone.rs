@@ -24,7 +24,8 @@ pub(super) fn international(site: &Site<'_>) -> Shape {
         || TWO_DIGITS.contains(&code(2))
         || (matches!(code(1), 2 | 3 | 4 | 5 | 6 | 8 | 9) && !UNUSED.contains(&code(3)));
     let north_american = code(1) != 1 || digits.len() == 11;
-    Shape::plain_if(known && north_american && (8..=15).contains(&digits.len()) && ends(site))
+    let length = (8..=15).contains(&digits.len());
+    Shape::plain_if(known && north_american && length && balanced(site) && ends(site))
 }
 
 /// A North American number: proven if area and exchange may be given out and are not fictitious.
@@ -48,6 +49,7 @@ pub(super) fn national(site: &Site<'_>) -> Shape {
     let groups: Vec<&str> = site.text.split(['-', '.', '/']).collect();
     let date = match groups.as_slice() {
         [year, month, day] => {
+            let day = day.split(' ').next().unwrap_or_default();
             year.len() == 4 && month.len() <= 2 && day.len() <= 2
                 || month.len() <= 2 && year.len() <= 2
         }

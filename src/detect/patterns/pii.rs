@@ -36,7 +36,10 @@ pub(super) const RULES: &[Rule] = &[
     // Addresses of the net.
     rule("email", "EMAIL", Token, r"[A-Za-z0-9À-ɏ_%+.-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,6}[A-Za-z]{2,24}", 0.95)
         .check(checks::email, 0.0),
-    rule("url", "URL", Url, r#"(?i:https?|ftp|wss?)://[A-Za-z0-9\[](?:(?:&amp;|[!-~--["'<>`{}|\\^,;()]]|\([!-~--["'<>`()]]*\))*(?:[A-Za-z0-9/_=#&%~+\-\]]|\([!-~--["'<>`()]]*\)))?"#, 0.95)
+    rule("url", "URL", Url, concat!(
+        r"(?i:https?|ftp|wss?)://(?:[A-Za-z0-9_.~%+-]{1,64}@)?",
+        r"(?:(?:[A-Za-z0-9_%-]{1,63}\.){1,16}[A-Za-z0-9_%-]{0,63}(?::[0-9]{1,5})?|[A-Za-z0-9_-]{1,63}:[0-9]{1,5}|(?i:localhost)|\[[0-9A-Fa-f:.]{2,45}\](?::[0-9]{1,5})?)",
+        r#"(?:[/?#](?:(?:&amp;|[!-~--["'<>`{}|\\^,;()]]|\([!-~--["'<>`()]]*\))*(?:[A-Za-z0-9/_=#&%~+\-\]]|\([!-~--["'<>`()]]*\)))?)?"#), 0.95)
         .check(checks::url, 0.0),
     rule("url-www", "URL", Url, r#"(?i:www)\.(?:[A-Za-z0-9-]{1,63}\.){1,6}[A-Za-z]{2,24}(?::[0-9]{1,5})?(?:[/?#](?:(?:&amp;|[!-~--["'<>`{}|\\^,;()]])*[A-Za-z0-9/_=#&%~+\-])?)?"#, 0.9),
     rule("ipv4", "IP_ADDRESS", Number, r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}", 0.75)
@@ -55,8 +58,8 @@ pub(super) const RULES: &[Rule] = &[
         .check(checks::alone, 0.0).near(&[Cvv], 0.85).within(12),
     rule("iban", "IBAN", Word, r"[A-Za-z]{2}[0-9]{2}(?:[A-Za-z0-9]{11,30}|(?: [A-Za-z0-9]{4}){2,7}(?: [A-Za-z0-9]{1,3})?)", 0.6)
         .check(checks::iban, 0.9).near(&[Bank], 0.5).shorter(),
-    rule("bank-account", "BANK_ACCOUNT", Number, r"[0-9]{6,17}|[0-9]{2,4}(?:[ -][0-9]{2,4}){2,4}", 0.0)
-        .check(checks::number, 0.0).near(&[Bank], 0.8).within(20).shorter(),
+    rule("bank-account", "BANK_ACCOUNT", Number, r"[0-9]{6,17}|[0-9]{2,4}(?:[ -][0-9]{2,4}){2,4}|[0-9]{3,5}-[0-9]{4,10}(?:-[0-9]{1,2})?", 0.0)
+        .check(checks::number, 0.0).near(&[Bank], 0.8).within(24).shorter(),
     rule("wallet-base58", "CRYPTO_WALLET", Token, r"[13][1-9A-HJ-NP-Za-km-z]{25,34}", 0.2)
         .check(checks::base58check, 0.95).near(&[Wallet], 0.7),
     rule("wallet-bech32", "CRYPTO_WALLET", Token, r"(?i:bc|tb|ltc)1[ac-hj-np-zAC-HJ-NP-Z02-9]{25,87}", 0.7)
@@ -127,10 +130,10 @@ pub(super) const RULES: &[Rule] = &[
         .check(checks::identifier, 0.0).near(&[NationalId], 0.7).within(20).shorter(),
 
     // Papers and files.
-    rule("passport", "PASSPORT", Word, "(?i:[A-Z]{0,2}[0-9]{6,9}|[A-Z][0-9]{2}[A-Z]{2}[0-9]{5})", 0.0)
-        .check(checks::identifier, 0.0).near(&[Passport], 0.8).within(20),
-    rule("driver-license", "DRIVER_LICENSE", Word, "(?i:[A-Z][0-9]{3}(?:-[0-9]{4}){2}|[A-Z]{1,2}[0-9]{5,12}|[0-9]{7,10}|[A-Z9]{5}[0-9]{6}[A-Z0-9]{5})", 0.0)
-        .check(checks::identifier, 0.0).near(&[Licence], 0.8).within(16),
+    rule("passport", "PASSPORT", Word, "(?i:[A-Z]{0,3}[0-9]{6,9}[A-Z]?|[A-Z]{1,2} [0-9]{6,7}|[0-9]{2} [0-9]{7}|[0-9]{2} ?[A-Z]{2} ?[0-9]{5}|[A-Z][0-9]{2}[A-Z]{2}[0-9]{5}|[CFGHJK][0-9CFGHJKLMNPRTVWXYZ]{8}[0-9]?)", 0.0)
+        .check(checks::identifier, 0.0).near(&[Passport], 0.8).within(40),
+    rule("driver-license", "DRIVER_LICENSE", Word, r"(?i:[A-Z][0-9]{3}(?:[ -][0-9]{2,4}){2,4}|[A-Z][0-9]{4}[ -][0-9]{5}[ -][0-9]{5}|[A-Z]{1,2}[0-9]{5,14}[A-Z]?|[A-Z][0-9]{3}[A-Z0-9]{5}[0-9][A-Z0-9]|[0-9]{7,12}|[0-9]{2,3}(?: [0-9]{3}){2}|[0-9]{5}/[0-9]{2}/[0-9]{4}|[A-Z9]{5}[0-9]{6}[A-Z0-9]{5}(?: [0-9]{2})?)", 0.0)
+        .check(checks::identifier, 0.0).near(&[Licence], 0.8).within(40),
     rule("medical-record", "MEDICAL_ID", Word, "(?i:MRN)[-:#]?[0-9]{5,10}", 0.85)
         .near(&[Medical], 0.6),
     rule("medical-id", "MEDICAL_ID", Word, "(?i:[A-Z]{0,3})[0-9]{6,10}", 0.0)

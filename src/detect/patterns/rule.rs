@@ -8,7 +8,8 @@ pub(super) const FLOOR: f32 = 0.5;
 /// How far a topic's words reach to the right, in bytes, unless a rule says otherwise.
 const WINDOW: usize = 40;
 
-/// Where a match may begin, by the byte before it. Bytes above ASCII end every run.
+/// Where a match may begin, by the character before it. An accented Latin letter is a letter; other
+/// characters above ASCII end every run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Start {
     /// A word, or a hump of one (`dbPassword`): not after a letter or digit of the same case.
@@ -17,6 +18,8 @@ pub(super) enum Start {
     Token,
     /// A number: not after a letter, digit or `_`, and not after a separator that follows a digit.
     Number,
+    /// As a number, near a topic: where rules go that find no number without one.
+    Told,
     /// As a token, not after `/`, for rules that take any run. An automaton of its own keeps the others
     /// small.
     Run,
@@ -27,10 +30,11 @@ pub(super) enum Start {
 }
 
 impl Start {
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::Word,
         Self::Token,
         Self::Number,
+        Self::Told,
         Self::Run,
         Self::Url,
         Self::Anywhere,
@@ -45,6 +49,10 @@ impl Start {
             let hump = before.is_ascii_lowercase() && byte.is_ascii_uppercase();
             return Self::Anywhere.bit() | if hump { Self::Word.bit() } else { 0 };
         }
+        // U+00C0 to U+024F are two bytes each.
+        if !before.is_ascii() && matches!(second, Some(0xC3..=0xC9)) {
+            return Self::Anywhere.bit();
+        }
         let mut open = Self::Anywhere.bit() | Self::Word.bit() | Self::Url.bit();
         if !matches!(before, b'_' | b'-' | b'.' | b'+' | b'%') {
             open |= Self::Token.bit();
@@ -52,7 +60,7 @@ impl Start {
         }
         let separator = matches!(before, b'-' | b'.' | b'/' | b':' | b'+');
         if before != b'_' && !(separator && second.is_some_and(|b| b.is_ascii_digit())) {
-            open |= Self::Number.bit();
+            open |= Self::Number.bit() | Self::Told.bit();
         }
         open
     }
@@ -128,6 +136,41 @@ impl Shape {
 /// A check of what the regular expression cannot say.
 pub(super) type Check = fn(&Site<'_>) -> Shape;
 
+/// A value behind the name that a pattern matches: as long a run of characters as there is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Value {
+    /// What it may begin with; ASCII.
+    pub first: fn(u8) -> bool,
+    /// What it may go on with; ASCII.
+    pub rest: fn(u8) -> bool,
+    /// Its fewest and most bytes.
+    pub length: (usize, usize),
+}
+
+impl Value {
+    /// How many bytes at the beginning of `text` are the run, no more than the most.
+    pub(super) fn run(&self, text: &str) -> usize {
+        let bytes = text.as_bytes();
+        match bytes.first() {
+            Some(&first) if (self.first)(first) => {}
+            _ => return 0,
+        }
+        let most = bytes.len().min(self.length.1);
+        let end = |&i: &usize| !bytes.get(i).is_some_and(|&b| (self.rest)(b));
+        (1..most).find(end).unwrap_or(most)
+    }
+
+    /// The value at the beginning of `text`; like a pattern, it never ends in the middle of a word.
+    pub(super) fn at<'t>(&self, text: &'t str) -> Option<&'t str> {
+        let word = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_';
+        let mut end = self.run(text);
+        while end >= self.length.0 && text.as_bytes().get(end).is_some_and(word) {
+            end -= 1;
+        }
+        text.get(..end).filter(|_| end >= self.length.0)
+    }
+}
+
 /// A rule. Its score joins independent evidence: `1 - (1 - base)(1 - proof)(1 - context)`, with `proof`
 /// where the check proves the match and `context` where one of its topics is the nearest one to the
 /// left, within `window` bytes. Matches below [`FLOOR`] are not reported.
@@ -139,6 +182,8 @@ pub(super) struct Rule {
     pub label: &'static str,
     /// Regular expression, matched as far as it goes; group 1, if there is one, is what is reported.
     pub pattern: &'static str,
+    /// What is reported instead, behind the match.
+    pub value: Option<Value>,
     /// Where it may begin.
     pub start: Start,
     /// What else must hold.
@@ -171,6 +216,7 @@ pub(super) const fn rule(
         id,
         label,
         pattern,
+        value: None,
         start,
         check: |_| Shape::Plain,
         base,
@@ -188,6 +234,22 @@ impl Rule {
     pub(super) const fn check(mut self, check: Check, proof: f32) -> Self {
         self.check = check;
         self.proof = proof;
+        self
+    }
+
+    /// Reporting the value behind the pattern: of at least and at most `length` bytes, beginning with
+    /// `first` and going on with `rest`.
+    pub(super) const fn value(
+        mut self,
+        first: fn(u8) -> bool,
+        rest: fn(u8) -> bool,
+        length: (usize, usize),
+    ) -> Self {
+        self.value = Some(Value {
+            first,
+            rest,
+            length,
+        });
         self
     }
 

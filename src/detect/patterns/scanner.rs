@@ -1,17 +1,21 @@
 //! One pass over a text that may not be complete yet.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use regex_automata::util::primitives::StateID;
 
 use super::PatternMatch;
 use super::lexer::{Entry, Group, Lexer, LexerRule, MAX_MATCH, TopicId};
-use super::rule::{FLOOR, Shape, Site, Start};
+use super::rule::{FLOOR, Site, Start};
+use super::table::Table;
 
 /// A match that scores this much is not looked into: what begins inside it is no candidate.
 const CERTAIN: f32 = 0.9;
+
+/// How many values may lie over a byte and be looked at, so that names in names (`token=token=...`)
+/// take linear time.
+const MAX_NESTED: usize = 3;
 
 /// Bytes a check may see before a match and behind it: two characters.
 pub(super) const LOOK: usize = 8;
@@ -40,6 +44,11 @@ impl<'t> View<'t> {
     fn slice(&self, range: Range<usize>) -> &'t str {
         let local = range.start.saturating_sub(self.base)..range.end.saturating_sub(self.base);
         self.text.get(local).unwrap_or_default()
+    }
+
+    fn slice_bytes(&self, range: Range<usize>) -> &'t [u8] {
+        let local = range.start.saturating_sub(self.base)..range.end.saturating_sub(self.base);
+        self.text.as_bytes().get(local).unwrap_or_default()
     }
 
     fn char_before(&self, at: usize) -> Option<char> {
@@ -92,8 +101,9 @@ pub(super) struct Scanner {
     nearest: Option<(TopicId, usize)>,
     /// The end of the match that the nearest topic has spoken for.
     spent: Option<usize>,
-    /// Where the last words of each topic end, in lexers whose rules do not compete.
-    topics: BTreeMap<TopicId, usize>,
+    table: Table,
+    /// Where the values end that were looked at and that the present start lies in.
+    values: Vec<usize>,
     /// In order of their spans.
     pending: Vec<Candidate>,
 }
@@ -142,9 +152,17 @@ impl Scanner {
                 continue;
             }
             let before = |n: usize| bytes.get(offset.checked_sub(n)?).copied();
-            let groups = begins & Start::open(byte, before(1), before(2));
+            let mut groups = begins & Start::open(byte, before(1), before(2));
+            if groups == 0 {
+                continue;
+            }
+            let at = view.base + offset;
+            self.go(view, at);
+            let near = self.nearest.is_some_and(|(_, end)| at <= end + lexer.reach);
+            if !near && self.table.topic(at).is_none() {
+                groups &= !Start::Told.bit();
+            }
             if groups != 0 {
-                self.at = view.base + offset;
                 self.walk = Some(Walk {
                     groups,
                     state: None,
@@ -154,27 +172,51 @@ impl Scanner {
                 return true;
             }
         }
-        self.at = view.end();
+        self.go(view, view.end());
         false
+    }
+
+    /// Goes on to `at`.
+    fn go(&mut self, view: View<'_>, at: usize) {
+        let passed = view.slice_bytes(self.at..at);
+        self.table.read(passed, self.at);
+        self.at = at;
     }
 
     /// Walks each group from the present start; false if the view ends before that is done.
     fn run(&mut self, lexer: &Lexer, view: View<'_>) -> bool {
-        let Some(walk) = &mut self.walk else {
+        let Some(mut walk) = self.walk.take() else {
             return true;
         };
+        let counts = |entry| self.counts(lexer, view, entry);
         while walk.groups != 0 {
             let bit = walk.groups.trailing_zeros() as usize;
             if let Some(group) = lexer.groups.get(bit).and_then(Option::as_ref)
-                && !walk.walk_group(lexer, group, self.at, view)
+                && !walk.walk_group(lexer, group, self.at, view, counts)
             {
-                return false;
+                break;
             }
             walk.groups &= walk.groups - 1;
             walk.state = None;
             walk.at = self.at;
         }
-        true
+        let done = walk.groups == 0;
+        self.walk = Some(walk);
+        done
+    }
+
+    /// Whether a match of `entry` at the present start can come to anything: most rules of bare numbers
+    /// need a topic.
+    fn counts(&self, lexer: &Lexer, view: View<'_>, entry: Entry) -> bool {
+        let Entry::Rule(rule) = entry else {
+            return true;
+        };
+        lexer.rules.get(rule).is_some_and(|spec| {
+            let topic = self.topic(view, spec, self.at);
+            topic.map_or(spec.alone, |topic| {
+                !spec.unless.contains(&topic) && (spec.alone || spec.topics.contains(&topic))
+            })
+        })
     }
 
     /// Turns what matched at the present start into candidates; false if the view ends too soon for
@@ -182,8 +224,13 @@ impl Scanner {
     fn decide(&mut self, lexer: &Lexer, view: View<'_>) -> bool {
         let start = self.at;
         let ends = self.walk.as_ref().map_or(&[][..], |walk| &walk.ends);
-        let furthest = ends.iter().map(|(_, end)| *end).max();
-        if !view.last && furthest.is_some_and(|end| end + LOOK > view.end()) {
+        self.values.retain(|end| *end > start);
+        let looks = self.values.len() < MAX_NESTED;
+        let reach = |(entry, end): &(Entry, usize)| {
+            let value = lexer.value(*entry).filter(|_| looks);
+            end + value.map_or(0, |v| v.run(view.slice(*end..view.end())))
+        };
+        if !view.last && ends.iter().any(|end| reach(end) + LOOK > view.end()) {
             return false;
         }
         let mut ends = self.walk.take().map(|walk| walk.ends).unwrap_or_default();
@@ -195,9 +242,7 @@ impl Scanner {
         for (entry, end) in ends {
             match entry {
                 Entry::Topic(id) if word_ends(view, end) => {
-                    if !lexer.compete {
-                        self.topics.insert(id, end);
-                    }
+                    self.table.title(start, id, view.slice(end..view.end()));
                     topic = topic
                         .filter(|(_, longest)| *longest >= end)
                         .or(Some((id, end)));
@@ -227,68 +272,57 @@ impl Scanner {
             self.nearest = Some(found);
             self.spent = None;
         }
-        self.at = next;
+        self.go(view, next);
         true
     }
 
     /// What `rule` makes of `whole`, if it is enough to be reported.
     fn candidate(
-        &self,
+        &mut self,
         lexer: &Lexer,
         view: View<'_>,
         rule: usize,
         whole: Range<usize>,
     ) -> Option<Candidate> {
         let spec = lexer.rules.get(rule)?;
-        // Most rules of bare numbers need a topic: without one they are not worth a look.
-        let topic = self.topic(lexer, view, spec, whole.start);
-        let context = match topic {
-            Some(topic) if spec.topics.contains(&topic) => spec.context,
-            _ => 0.0,
+        let topic = self.topic(view, spec, whole.start);
+        let span = match &spec.value {
+            Some(_) if self.values.len() >= MAX_NESTED => return None,
+            Some(value) => {
+                let value = value.at(view.slice(whole.end..view.end()))?;
+                self.values.push(whole.end + value.len());
+                whole.end..whole.end + value.len()
+            }
+            None => {
+                let reported = spec.reported(view.slice(whole.clone()));
+                whole.start + reported.start..whole.start + reported.end
+            }
         };
-        let score = |proof: f32| 1.0 - (1.0 - spec.base) * (1.0 - proof) * (1.0 - context);
-        if score(spec.proof) < FLOOR || topic.is_some_and(|t| spec.unless.contains(&t)) {
-            return None;
-        }
-        let text = view.slice(whole.clone());
-        let reported = spec.reported(text);
-        let mut behind = view.slice(whole.end..view.end()).chars();
+        let end = whole.end.max(span.end);
+        let mut behind = view.slice(end..view.end()).chars();
         let site = Site {
-            text: text.get(reported.clone())?,
-            whole: text,
+            text: view.slice(span.clone()),
+            whole: view.slice(whole.start..end),
             before: view.char_before(whole.start),
             after: behind.next(),
             then: behind.next(),
         };
-        let shape = (spec.check)(&site);
-        let span = whole.start + reported.start..whole.start + reported.end;
-        let score = match shape {
-            Shape::Wrong => return None,
-            Shape::Plain => score(0.0),
-            Shape::Proven => score(spec.proof),
-        };
+        let score = spec.score((spec.check)(&site), topic);
         (score >= FLOOR && !span.is_empty()).then_some(Candidate {
             rule,
             span,
             score,
-            in_context: context > 0.0,
+            in_context: topic.is_some_and(|t| spec.topics.contains(&t)),
             accepted: false,
         })
     }
 
     /// The topic that speaks for or against what `rule` finds at `start`.
-    fn topic(
-        &self,
-        lexer: &Lexer,
-        view: View<'_>,
-        rule: &LexerRule,
-        start: usize,
-    ) -> Option<TopicId> {
-        let reaches = |end: usize| end <= start && start - end <= rule.window;
-        if !lexer.compete {
-            let near = |t: &&TopicId| self.topics.get(*t).is_some_and(|end| reaches(*end));
-            return rule.topics.iter().find(near).copied();
+    fn topic(&self, view: View<'_>, rule: &LexerRule, start: usize) -> Option<TopicId> {
+        if let Some(topic) = self.table.topic(start) {
+            return Some(topic);
         }
+        let reaches = |end: usize| end <= start && start - end <= rule.window;
         let spent = self
             .spent
             .is_some_and(|end| end <= start && !goes_on(view, end, start));
@@ -376,8 +410,16 @@ impl Scanner {
 }
 
 impl Walk {
-    /// Walks `group` from `start`; false if the view ends first.
-    fn walk_group(&mut self, lexer: &Lexer, group: &Group, start: usize, view: View<'_>) -> bool {
+    /// Walks `group` from `start` and keeps the entries that match and count; false if the view ends
+    /// first.
+    fn walk_group(
+        &mut self,
+        lexer: &Lexer,
+        group: &Group,
+        start: usize,
+        view: View<'_>,
+        counts: impl Fn(Entry) -> bool,
+    ) -> bool {
         let before = start.checked_sub(1).and_then(|at| view.byte(at));
         let Some(mut state) = self.state.or_else(|| group.begin(before)) else {
             return true;
@@ -390,6 +432,7 @@ impl Walk {
             let known = ends.iter_mut().find(|(known, _)| *known == entry);
             match (known, lexer.keeps_shorter(entry)) {
                 (Some(known), false) => known.1 = end,
+                (None, _) if !counts(entry) => {}
                 _ => ends.push((entry, end)),
             }
         };

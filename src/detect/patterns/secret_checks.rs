@@ -6,6 +6,21 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use super::entropy::{Kinds, entropy, is_placeholder, is_random};
 use super::rule::{Shape, Site};
 
+/// What a key or token consists of.
+pub(super) fn in_key(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b"_.~+/=-".contains(&b)
+}
+
+/// What a password consists of: anything visible but quotes.
+pub(super) fn in_password(b: u8) -> bool {
+    b.is_ascii_graphic() && b != b'"' && b != b'\''
+}
+
+/// What a password without quotes begins with: no bracket or comma.
+pub(super) fn begins_password(b: u8) -> bool {
+    in_password(b) && !b",[\\]{}".contains(&b)
+}
+
 /// A token behind a vendor's prefix: not a placeholder, and varied enough to have been drawn.
 pub(super) fn token(site: &Site<'_>) -> Shape {
     Shape::plain_if(entropy(site.text) >= 2.8 && !is_placeholder(site.text))

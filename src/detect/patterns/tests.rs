@@ -108,26 +108,15 @@ fn streamed(set: &PatternSet, text: &str, cuts: &[usize]) -> Vec<PatternMatch> {
 }
 
 fn custom() -> Vec<CustomPattern> {
-    let pattern = |name: &str, shape, context: &[&str]| CustomPattern {
+    let pattern = |name: &str, shape| CustomPattern {
         name: name.into(),
         label: name.to_uppercase(),
         shape,
-        context: context.iter().map(|&c| c.into()).collect(),
-        score: 0.9,
     };
     let words = ["Project Falke", "straße", "кот", "机密"].map(String::from);
     vec![
-        pattern(
-            "staff",
-            CustomShape::Regex(r"(?:EMP|CTR)-\d{6}".into()),
-            &[],
-        ),
-        pattern(
-            "desk",
-            CustomShape::Regex(r"[A-Z]{2}\d{2,3}".into()),
-            &["desk", "Büro"],
-        ),
-        pattern("listed", CustomShape::Words(words.to_vec()), &[]),
+        pattern("staff", CustomShape::Regex(r"(?:EMP|CTR)-\d{6}".into())),
+        pattern("listed", CustomShape::Words(words.to_vec())),
     ]
 }
 
@@ -295,8 +284,6 @@ fn custom_patterns_are_found_beside_the_built_in_ones() {
         ["LISTED"],
         "no spaces are needed where none are written"
     );
-    assert_eq!(labels("AB12"), [""; 0]);
-    assert_eq!(labels("büro AB12"), ["DESK"]);
     assert_eq!(
         labels("mail EMP-123456@example.com"),
         ["STAFF", "EMAIL"],
@@ -311,8 +298,6 @@ fn patterns_that_cannot_be_bounded_are_refused_with_a_reason() {
             name: "mine".into(),
             label: "X".into(),
             shape: CustomShape::Regex(regex.into()),
-            context: Vec::new(),
-            score: 0.9,
         };
         PatternSet::new(&[], &[pattern]).unwrap_err().to_string()
     };
@@ -330,14 +315,6 @@ fn patterns_that_cannot_be_bounded_are_refused_with_a_reason() {
             "{regex}: {problem}"
         );
     }
-    let mut beyond = custom();
-    beyond[0].score = 0.2;
-    assert!(
-        PatternSet::new(&[], &beyond)
-            .unwrap_err()
-            .to_string()
-            .contains("0.5 and 1")
-    );
 }
 
 /// Texts that make a backtracking or restarting matcher slow.
@@ -362,25 +339,49 @@ fn adversarial(length: usize) -> Vec<(&'static str, String)> {
         ("brackets", "(0)"),
         ("plus", "+1"),
         ("cards", "4111 1111 1111 1111 "),
+        ("tokens", "token="),
+        ("commands", "-u=a:b"),
+        ("hosts", "http://a/"),
+        ("users", "http://user:p@"),
+        ("addresses of the net", "http://a.b/"),
+        ("accents", "ɏ"),
+        ("numbers", "12 "),
+        ("accounts", "DE89 3704 "),
     ]
     .into_iter()
     .map(|(name, unit)| (name, unit.repeat(length / unit.len())))
     .collect()
 }
 
+/// The least time of some scans.
+fn time(set: &PatternSet, text: &str) -> std::time::Duration {
+    let scan = |_| {
+        let begin = std::time::Instant::now();
+        std::hint::black_box(set.scan(text));
+        begin.elapsed()
+    };
+    (0..5).map(scan).min().unwrap()
+}
+
+#[test]
+fn adversarial_text_takes_a_few_times_as_long_as_prose() {
+    const LENGTH: usize = 100_000;
+    let sentence =
+        "On 12 May the board met again; 14 of its 20 members agreed to pay $1,200 by card. ";
+    for family in Family::ALL {
+        let set = set(family);
+        let prose = time(&set, &sentence.repeat(LENGTH / sentence.len()));
+        for (name, text) in adversarial(LENGTH) {
+            let taken = time(&set, &text);
+            assert!(taken < prose * 14, "{name}: {taken:?}, prose {prose:?}");
+        }
+    }
+}
+
 #[test]
 fn time_is_linear_in_adversarial_text() {
     let set = everything();
-    let time = |text: &str| {
-        (0..5)
-            .map(|_| {
-                let begin = std::time::Instant::now();
-                std::hint::black_box(set.scan(text));
-                begin.elapsed()
-            })
-            .min()
-            .unwrap()
-    };
+    let time = |text: &str| time(&set, text);
     for ((name, short), (_, long)) in adversarial(100_000).into_iter().zip(adversarial(800_000)) {
         let (short, long) = (time(&short), time(&long));
         assert!(
@@ -391,7 +392,7 @@ fn time_is_linear_in_adversarial_text() {
 }
 
 #[test]
-fn a_megabyte_in_single_bytes_is_no_slower_than_its_parts() {
+fn a_megabyte_in_single_characters_gives_what_the_whole_does() {
     let text = adversarial(50_000)
         .into_iter()
         .map(|(_, text)| text)
@@ -400,8 +401,8 @@ fn a_megabyte_in_single_bytes_is_no_slower_than_its_parts() {
     let set = everything();
     let mut stream = set.stream();
     let mut found = Vec::new();
-    for at in 0..text.len() {
-        found.extend(stream.push(&text[at..=at]).matches);
+    for c in text.chars() {
+        found.extend(stream.push(c.encode_utf8(&mut [0; 4])).matches);
     }
     found.extend(stream.finish().matches);
     assert_eq!(found, set.scan(&text));

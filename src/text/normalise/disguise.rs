@@ -1,5 +1,5 @@
 //! Single words in disguise: digits for letters, punctuation between them, letters before, letters
-//! again and again, spaces left out.
+//! again and again, spaces left out, letters swapped.
 
 use super::lexicon::{LONGEST, Lexicon};
 use super::signal::Transformation;
@@ -37,7 +37,10 @@ pub(super) fn unknown_word(word: &[u8]) -> Option<Disguise> {
         5 if lexicon.rank(rest).is_some() => 1,
         6.. if lexicon.rank(rest).is_some() => 2,
         5.. if is_inflected(rest) => 0,
-        _ => return None,
+        _ => {
+            let target = lexicon.swapped(word)?;
+            return Some((target.to_owned(), Transformation::SwappedLetters, 1));
+        }
     };
     Some((text(rest), Transformation::PrefixedWords, weight))
 }

@@ -37,6 +37,8 @@ pub enum Transformation {
     PrefixedWords,
     /// Words without the spaces between them.
     JoinedWords,
+    /// Letters inside words in another order.
+    SwappedLetters,
     /// Base64, standard or URL-safe.
     Base64,
     /// Bytes in hexadecimal, with or without separators.
@@ -59,7 +61,7 @@ pub enum Transformation {
 
 impl Transformation {
     /// Every kind, in the order of the enum.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Invisible,
         Self::Bidi,
         Self::VariationSelectors,
@@ -74,6 +76,7 @@ impl Transformation {
         Self::SplitWords,
         Self::PrefixedWords,
         Self::JoinedWords,
+        Self::SwappedLetters,
         Self::Base64,
         Self::Hex,
         Self::Binary,
@@ -103,6 +106,7 @@ impl Transformation {
             Self::SplitWords => "split_words",
             Self::PrefixedWords => "prefixed_words",
             Self::JoinedWords => "joined_words",
+            Self::SwappedLetters => "swapped_letters",
             Self::Base64 => "base64",
             Self::Hex => "hex",
             Self::Binary => "binary",
@@ -150,6 +154,7 @@ impl Transformation {
             | Self::SplitWords
             | Self::Leetspeak => 3.0,
             Self::PrefixedWords | Self::JoinedWords => 4.0,
+            Self::SwappedLetters => 6.0, // people mistype
             Self::RepeatedLetters => 24.0,
         }
     }

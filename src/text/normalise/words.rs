@@ -239,7 +239,7 @@ impl Scan<'_> {
             return;
         }
         if let Some((text, kind, weight)) = disguise::split_word(core, signs) {
-            self.repair(range, text, kind, weight);
+            self.repair(range, text, kind, weight, 1);
         } else {
             self.parts(range, signs);
         }
@@ -256,7 +256,9 @@ impl Scan<'_> {
             let letters = part.iter().filter(|b| b.is_ascii_alphabetic()).count();
             if letters < part.len() {
                 if let Some((text, kind, weight)) = disguise::leetspeak(part) {
-                    self.repair(range, text, kind, weight);
+                    // A number or an operator alone says nothing.
+                    let count = usize::from(letters > 0);
+                    self.repair(range, text, kind, weight, count);
                 }
             } else if letters > 2 && self.lexicon.knows(part) {
                 self.stretches.known();
@@ -273,8 +275,11 @@ impl Scan<'_> {
         let Some((text, kind, weight)) = disguise::unknown_word(word) else {
             return;
         };
-        // Names and hashtags are written together by custom.
         let before = range.start.checked_sub(1).and_then(|at| self.bytes.get(at));
+        if kind == Transformation::PrefixedWords && before == Some(&b'\\') {
+            return; // "\nText"
+        }
+        // Names and hashtags are written together by custom.
         let custom = kind == Transformation::JoinedWords
             && (word[1..].iter().any(u8::is_ascii_uppercase)
                 && !word.iter().all(u8::is_ascii_uppercase)
@@ -329,13 +334,20 @@ impl Scan<'_> {
         });
     }
 
-    fn repair(&mut self, range: Range<usize>, text: String, kind: Transformation, weight: u32) {
+    fn repair(
+        &mut self,
+        range: Range<usize>,
+        text: String,
+        kind: Transformation,
+        weight: u32,
+        count: usize,
+    ) {
         self.found.repairs.push(Repair {
             range,
             text,
             kind,
             weight,
-            count: 1,
+            count,
         });
     }
 }

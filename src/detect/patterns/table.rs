@@ -1,0 +1,89 @@
+//! Tables in text: a column is about what its title says.
+
+use super::lexer::TopicId;
+
+/// What stands between the cells of a line.
+const SEPARATORS: [char; 4] = [',', ';', '|', '\t'];
+
+/// How many of each separator stand before a cell.
+type Columns = [usize; SEPARATORS.len()];
+
+/// The most titles of one table.
+const MAX_TITLES: usize = 64;
+/// How far a cell's words may stand from its edges, in bytes: spaces, quotes, brackets.
+const MARGIN: usize = 4;
+
+/// Which cell of which line a scan has come to, and the titles of the columns.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Table {
+    /// Where the present cell begins.
+    cell: usize,
+    /// How many of each separator the present line has so far.
+    columns: Columns,
+    /// Titles of the table that the present line is of, by column.
+    titles: Vec<(usize, TopicId)>,
+    /// Titles that the present line itself may be giving.
+    given: Vec<(Columns, TopicId)>,
+    /// The separator of the table, and how many of it each line has.
+    shape: Option<(usize, usize)>,
+}
+
+impl Table {
+    /// Reads `bytes`, which begin at `at`.
+    pub(super) fn read(&mut self, bytes: &[u8], at: usize) {
+        for (here, byte) in (at + 1..).zip(bytes) {
+            // Most bytes are letters.
+            if byte.is_ascii_lowercase() {
+                continue;
+            }
+            match byte {
+                b'\n' => self.end_line(),
+                b',' => self.columns[0] += 1,
+                b';' => self.columns[1] += 1,
+                b'|' => self.columns[2] += 1,
+                b'\t' => self.columns[3] += 1,
+                _ => continue,
+            }
+            self.cell = here;
+        }
+    }
+
+    /// A title: words at `start` that say `topic`, and what follows them.
+    pub(super) fn title(&mut self, start: usize, topic: TopicId, behind: &str) {
+        let behind = behind.trim_start_matches([' ', '"', '\'', '*', ')']);
+        let ends = behind.starts_with(['\r', '\n']) || behind.starts_with(SEPARATORS);
+        if ends && self.opens_cell(start) && self.given.len() < MAX_TITLES {
+            self.given.push((self.columns, topic));
+        }
+    }
+
+    /// What the value at `start` is about, if it opens a cell of a column with a title.
+    pub(super) fn topic(&self, start: usize) -> Option<TopicId> {
+        let (kind, _) = self.shape?;
+        let here = self.columns[kind];
+        let title = self.titles.binary_search_by_key(&here, |title| title.0);
+        let (_, topic) = self.titles.get(title.ok()?)?;
+        self.opens_cell(start).then_some(*topic)
+    }
+
+    fn opens_cell(&self, start: usize) -> bool {
+        start - self.cell <= MARGIN
+    }
+
+    fn end_line(&mut self) {
+        let columns = std::mem::take(&mut self.columns);
+        let given = std::mem::take(&mut self.given);
+        if self
+            .shape
+            .is_some_and(|(kind, count)| columns[kind] == count)
+        {
+            return;
+        }
+        (self.titles, self.shape) = (Vec::new(), None);
+        let kind = (0..columns.len()).max_by_key(|&kind| columns[kind]);
+        if let Some(kind) = kind.filter(|&kind| columns[kind] > 0 && !given.is_empty()) {
+            self.titles = given.iter().map(|(at, topic)| (at[kind], *topic)).collect();
+            self.shape = Some((kind, columns[kind]));
+        }
+    }
+}
