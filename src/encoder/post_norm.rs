@@ -106,8 +106,7 @@ impl PostNormLayer {
         attend(qkv, context);
         self.attention_out.forward(context, y, Activation::None);
         self.attention_norm.forward_residual(y, x);
-        self.up.forward(y, up, activation);
-        self.down.forward(up, x, Activation::None);
+        self.up.forward_then(activation, &self.down, y, up, x);
         self.norm.forward_residual(x, y);
     }
 }

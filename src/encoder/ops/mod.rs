@@ -11,6 +11,7 @@ mod gemm;
 mod linear;
 mod rotary;
 mod simd;
+mod split;
 mod vector;
 
 pub use attention::{AttentionShape, attention};
@@ -20,8 +21,12 @@ pub use linear::Linear;
 pub use rotary::Rotary;
 pub use vector::{Activation, LayerNorm, add, gate, softmax_rows};
 
-/// The instruction set in use: `avx512`, `avx2` or `portable`.
+/// The instruction set in use: `amx`, `avx512`, `avx2` or `portable`.
 #[must_use]
 pub fn instruction_set() -> &'static str {
-    simd::isa().name()
+    if simd::amx::available() {
+        "amx"
+    } else {
+        simd::isa().name()
+    }
 }

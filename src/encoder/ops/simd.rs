@@ -10,6 +10,8 @@
     reason = "vector intrinsics; every block states why it is sound"
 )]
 
+pub(super) mod amx;
+
 use std::sync::OnceLock;
 
 /// Instruction sets with a kernel of their own.
