@@ -14,7 +14,7 @@ mod simd;
 mod split;
 mod vector;
 
-pub use attention::{AttentionShape, attention};
+pub use attention::{AttentionShape, Wanted, attention};
 pub use disentangled::{RelativeTerms, Slots, disentangled_attention};
 pub use gemm::{Panels, multiply};
 pub use linear::Linear;
