@@ -32,17 +32,18 @@ impl SplitRows {
     /// Splits `x`, rows of `depth` values.
     pub(super) fn fill(&mut self, x: &[f32], depth: usize) {
         self.reset(x.len() / depth, depth);
+        let whole = depth / DEPTH;
         let work = |(tiles, x): (&mut [Split], &[f32])| {
-            for (row, x) in x.chunks_exact(depth).enumerate() {
-                for (tile, x) in tiles.iter_mut().zip(x.chunks(DEPTH)) {
-                    match x.try_into() {
-                        Ok(values) => tile.set_row(row, values),
-                        Err(_) => {
-                            let mut values = [0.0; DEPTH];
-                            values[..x.len()].copy_from_slice(x);
-                            tile.set_row(row, &values);
-                        }
+            let rows = x.len() / depth;
+            for (k, tile) in tiles.iter_mut().enumerate() {
+                if k < whole {
+                    tile.set_rows(&x[k * DEPTH..], depth, rows);
+                } else {
+                    let mut values = [0.0; SIDE * DEPTH];
+                    for (to, x) in values.chunks_exact_mut(DEPTH).zip(x.chunks_exact(depth)) {
+                        to[..depth - k * DEPTH].copy_from_slice(&x[k * DEPTH..]);
                     }
+                    tile.set_rows(&values, DEPTH, rows);
                 }
             }
         };
@@ -83,7 +84,7 @@ impl SplitPanels {
         panels
     }
 
-    /// The matrix that was split, `[columns, depth]`, to within 2^-18 of each value.
+    /// The matrix that was split, `[columns, depth]`, to within 2^-17 of each value.
     pub(super) fn to_rows_transposed(&self) -> Vec<f32> {
         (0..self.columns)
             .flat_map(|j| (0..self.depth).map(move |k| (j, k)))
@@ -164,12 +165,7 @@ impl SplitPanels {
                 activation.apply(block, &bias[panel * COLUMNS..][..COLUMNS]);
                 let lines = lines.iter_mut().skip(pair * 2);
                 for (line, block) in lines.zip(block.chunks_exact(SIDE * COLUMNS)) {
-                    let tile = &mut line[panel - panels.start];
-                    for (row, values) in block.chunks_exact(DEPTH).enumerate() {
-                        if let Ok(values) = values.try_into() {
-                            tile.set_row(row, values);
-                        }
-                    }
+                    line[panel - panels.start].set_rows(block, DEPTH, SIDE);
                 }
             },
         );

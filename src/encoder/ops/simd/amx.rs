@@ -1,7 +1,7 @@
 //! AMX: products of f32 matrices by way of bf16 tiles.
 //!
 //! AMX multiplies bf16 alone, sixteen times as fast as AVX-512 multiplies f32. An f32 value is the sum
-//! of two bf16 values to within 2^-18 of itself, so three tile products (high x high, high x low, low x
+//! of two bf16 values to within 2^-17 of itself, so three tile products (high x high, high x low, low x
 //! high), summed in f32, give a product that is nearly as good as an f32 one, several times faster.
 
 use std::sync::OnceLock;
@@ -40,19 +40,21 @@ impl Split {
         from_bf16(self.high[index]) + from_bf16(self.low[index])
     }
 
-    /// Sets row `row` of a tile of the left matrix.
-    pub(in crate::encoder::ops) fn set_row(&mut self, row: usize, values: &[f32; DEPTH]) {
-        let at = row * DEPTH..(row + 1) * DEPTH;
-        let (high, low) = (&mut self.high[at.clone()], &mut self.low[at]);
+    /// Sets the first `rows` rows of a tile of the left matrix from rows `stride` apart.
+    ///
+    /// Panics if there are more than 16, or `values` is too short: what the unsafe code relies on.
+    pub(in crate::encoder::ops) fn set_rows(&mut self, values: &[f32], stride: usize, rows: usize) {
+        assert!((1..=SIDE).contains(&rows) && values.len() >= (rows - 1) * stride + DEPTH);
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16") {
-            // SAFETY: the features were just found; both slices hold 32 values.
-            unsafe { x86::split(values, high.as_mut_ptr(), low.as_mut_ptr()) };
+            // SAFETY: the features were just found; the assertion bounds what is read.
+            unsafe { x86::split(values.as_ptr(), stride, rows, self) };
             return;
         }
-        for ((value, high), low) in values.iter().zip(high).zip(low) {
-            *high = to_bf16(*value);
-            *low = to_bf16(value - from_bf16(*high));
+        for row in 0..rows {
+            for (k, value) in values[row * stride..][..DEPTH].iter().enumerate() {
+                self.set(row * DEPTH + k, *value);
+            }
         }
     }
 }
@@ -227,9 +229,6 @@ mod x86 {
                 "tilezero tmm0",
                 "tilezero tmm1",
                 "2:",
-                ".irp n,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31,32,33,34,35,36,37,38,39,40,41,42,43,44,45,46,47,48,49,50,51,52,53,54,55,56,57,58,59,60,61,62,63",
-                "prefetcht0 [{right} + 8192 + \\n*64]",
-                ".endr",
                 "tileloadd tmm4, [{left} + {line} + 1024]",
                 "tileloadd tmm6, [{right} + {line}]",
                 "tileloadd tmm7, [{right} + {line} + 2048]",
@@ -324,24 +323,29 @@ mod x86 {
         }
     }
 
-    /// Splits 32 values into bf16 pairs.
+    /// Splits `rows` rows of 32 values, `stride` apart.
     ///
     /// # Safety
-    /// The features must be present; `high` and `low` must be valid for 32 values.
+    /// The features must be present; `rows` at most 16, and `values` valid for every row.
     #[target_feature(enable = "avx512f,avx512bf16")]
-    pub(super) unsafe fn split(values: &[f32; DEPTH], high: *mut u16, low: *mut u16) {
-        for half in [0, DEPTH / 2] {
-            // SAFETY: 16 of the 32 values from `half` on, read and written; __m256bh is 16 u16.
-            unsafe {
-                let value = _mm512_loadu_ps(values.as_ptr().add(half));
-                let top: __m256i =
-                    std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(value));
-                let back: __m512i = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(top));
-                let rest = _mm512_sub_ps(value, _mm512_castsi512_ps(back));
-                let bottom: __m256i =
-                    std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(rest));
-                _mm256_storeu_si256(high.add(half).cast(), top);
-                _mm256_storeu_si256(low.add(half).cast(), bottom);
+    pub(super) unsafe fn split(values: *const f32, stride: usize, rows: usize, to: &mut Split) {
+        let (high, low) = (to.high.as_mut_ptr(), to.low.as_mut_ptr());
+        for row in 0..rows {
+            for half in [0, DEPTH / 2] {
+                let at = row * DEPTH + half;
+                // SAFETY: 16 of a row's 32 values are read, and written to the tiles, which hold 16
+                // rows of 32; __m256bh is 16 u16.
+                unsafe {
+                    let value = _mm512_loadu_ps(values.add(row * stride + half));
+                    let top: __m256i =
+                        std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(value));
+                    let back: __m512i = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(top));
+                    let rest = _mm512_sub_ps(value, _mm512_castsi512_ps(back));
+                    let bottom: __m256i =
+                        std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(rest));
+                    _mm256_storeu_si256(high.add(at).cast(), top);
+                    _mm256_storeu_si256(low.add(at).cast(), bottom);
+                }
             }
         }
     }
