@@ -89,7 +89,7 @@ impl Linear {
         }
     }
 
-    /// The weights `[out, in]`, row-major; with AMX each is off by up to 2^-17 of itself.
+    /// The weights `[out, in]`, row-major.
     #[must_use]
     pub fn weight(&self) -> Vec<f32> {
         match &self.weight {
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn split_products_are_nearly_as_good_as_f32_ones() {
+    fn split_products_are_as_good_as_f32_ones() {
         if !amx::available() {
             return;
         }
@@ -252,9 +252,7 @@ mod tests {
             let bias: Vec<f32> = (0..outputs).map(|_| next()).collect();
             let x: Vec<f32> = (0..rows * inputs).map(|_| next()).collect();
             let layer = Linear::with(true, &weight, bias.clone(), inputs, outputs);
-            for (exact, kept) in weight.iter().zip(layer.weight()) {
-                assert!((exact - kept).abs() <= exact.abs() * 2f32.powi(-17));
-            }
+            assert_eq!(layer.weight(), weight);
             let back: Vec<f32> = (0..outputs * outputs).map(|_| next()).collect();
             let after = Linear::with(true, &back, Vec::new(), outputs, outputs);
             let (mut y, mut between, mut z) = (Vec::new(), Vec::new(), Vec::new());
@@ -271,7 +269,7 @@ mod tests {
                     let exact = terms().sum::<f64>() + f64::from(bias[j]);
                     let size = terms().map(f64::abs).sum::<f64>() + 1.0;
                     let error = (f64::from(y[r * outputs + j]) - exact).abs();
-                    assert!(error < 1e-5 * size, "{error}");
+                    assert!(error < 1e-6 * size, "{error}");
                     *middle = exact.max(0.0);
                 }
                 for j in 0..outputs {
@@ -279,7 +277,7 @@ mod tests {
                         || (0..outputs).map(|k| middle[k] * f64::from(back[j * outputs + k]));
                     let size = terms().map(f64::abs).sum::<f64>() + 1.0;
                     let error = (f64::from(z[r * outputs + j]) - terms().sum::<f64>()).abs();
-                    assert!(error < 2e-5 * size, "{error}");
+                    assert!(error < 2e-6 * size, "{error}");
                 }
             }
         }
