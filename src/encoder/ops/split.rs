@@ -1,11 +1,10 @@
 //! Matrices as AMX reads them: tiles of values that are sums of three bf16 values.
 
-use std::cell::Cell;
 use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::simd::amx::{Block, COLUMNS, DEPTH, SIDE, Split, Tile, with_tiles};
+use super::simd::amx::{Block, COLUMNS, DEPTH, SIDE, Split, with_tiles};
 use super::vector::Activation;
 
 /// Up to this many row tiles, splitting is not worth another thread.
@@ -59,45 +58,39 @@ impl SplitRows {
 }
 
 /// The right matrix of a product, `[depth, columns]`: panels of 32 columns, each `[depth / 32, 2]`
-/// tiles of 16 columns, the last ones filled up with zeros. Kept as f32 and split when it is used: what a
-/// few rows wait for is the memory.
+/// tiles of 16 columns, the last ones filled up with zeros.
 #[derive(Debug)]
 pub(super) struct SplitPanels {
     depth: usize,
     columns: usize,
-    tiles: Vec<Tile>,
-}
-
-thread_local! {
-    /// Memory for the panel in use.
-    static PANEL: Cell<Vec<Split>> = Cell::default();
+    tiles: Vec<Split>,
 }
 
 impl SplitPanels {
-    /// Packs the transpose of `rows`, `[columns, depth]`.
+    /// Splits the transpose of `rows`, `[columns, depth]`.
     pub(super) fn from_rows_transposed(rows: &[f32], columns: usize, depth: usize) -> Self {
         let count = columns.div_ceil(COLUMNS) * depth.div_ceil(DEPTH) * 2;
         let mut panels = Self {
             depth,
             columns,
-            tiles: vec![Tile([0.0; SIDE * DEPTH]); count],
+            tiles: vec![Split::ZERO; count],
         };
         for (j, row) in rows.chunks_exact(depth).enumerate() {
             for (k, &value) in row.iter().enumerate() {
                 let (tile, index) = panels.place(j, k);
-                panels.tiles[tile].0[index] = value;
+                panels.tiles[tile].set(index, value);
             }
         }
         panels
     }
 
-    /// The matrix that was packed, `[columns, depth]`.
+    /// The matrix that was split, `[columns, depth]`.
     pub(super) fn to_rows_transposed(&self) -> Vec<f32> {
         (0..self.columns)
             .flat_map(|j| (0..self.depth).map(move |k| (j, k)))
             .map(|(j, k)| {
                 let (tile, index) = self.place(j, k);
-                self.tiles[tile].0[index]
+                self.tiles[tile].get(index)
             })
             .collect()
     }
@@ -216,24 +209,18 @@ impl SplitPanels {
             .into_par_iter()
             .with_max_len(1)
             .for_each(|(x, panels, mut lines)| {
-                let mut right = PANEL.take();
-                right.resize(2 * steps, Split::ZERO);
                 let mut block = Block([0.0; 2 * SIDE * COLUMNS]);
                 with_tiles(|tiles| {
-                    for panel in panels.clone() {
-                        let whole = &self.tiles[panel * 2 * steps..];
-                        for (split, tile) in right.iter_mut().zip(whole) {
-                            split.set_rows(&tile.0, DEPTH, SIDE);
-                        }
-                        for (pair, x) in x.chunks(2 * steps).enumerate() {
-                            let height = x.len() / steps * SIDE;
-                            tiles.product(x, &right, &mut block);
+                    for (pair, x) in x.chunks(2 * steps).enumerate() {
+                        let height = x.len() / steps * SIDE;
+                        for panel in panels.clone() {
+                            let right = &self.tiles[panel * 2 * steps..][..2 * steps];
+                            tiles.product(x, right, &mut block);
                             let block = &mut block.0[..height * COLUMNS];
                             sink(&mut lines, &panels, pair, panel, block);
                         }
                     }
                 });
-                PANEL.set(right);
             });
     }
 
@@ -241,7 +228,7 @@ impl SplitPanels {
     /// a part of the matrix that stays in its cache, and gets as much work as the others.
     fn grid(&self, pairs: usize) -> (usize, usize) {
         let threads = rayon::current_num_threads();
-        let size = self.tiles.len() * size_of::<Tile>();
+        let size = self.tiles.len() * size_of::<Split>();
         let parts = if pairs < threads {
             threads
         } else {

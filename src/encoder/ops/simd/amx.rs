@@ -13,19 +13,30 @@ pub(in crate::encoder::ops) const DEPTH: usize = 32;
 /// Columns of a [`Block`].
 pub(in crate::encoder::ops) const COLUMNS: usize = 2 * SIDE;
 
-/// A tile of f32 values. Of the left matrix: 16 rows of 32 steps. Of the right one: 16 rows of two
-/// steps for each of 16 columns, the steps of a column side by side.
-#[derive(Debug, Clone, Copy)]
-#[repr(C, align(64))]
-pub(in crate::encoder::ops) struct Tile(pub [f32; SIDE * DEPTH]);
-
-/// Three bf16 tiles whose sum is a [`Tile`], from the largest part to the smallest.
+/// Three bf16 tiles whose sum is a tile of f32 values, from the largest part to the smallest. Of the
+/// left matrix: 16 rows of 32 steps. Of the right one: 16 rows of two steps for each of 16 columns, the
+/// steps of a column side by side.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
 pub(in crate::encoder::ops) struct Split([[u16; SIDE * DEPTH]; 3]);
 
 impl Split {
     pub(in crate::encoder::ops) const ZERO: Self = Self([[0; SIDE * DEPTH]; 3]);
+
+    /// Sets the value at `index` of the tile.
+    pub(in crate::encoder::ops) fn set(&mut self, index: usize, value: f32) {
+        let mut rest = value;
+        for part in &mut self.0 {
+            part[index] = to_bf16(rest);
+            rest -= from_bf16(part[index]);
+        }
+    }
+
+    /// The value at `index`.
+    pub(in crate::encoder::ops) fn get(&self, index: usize) -> f32 {
+        let [large, middle, small] = self.0.each_ref().map(|part| from_bf16(part[index]));
+        large + (middle + small)
+    }
 
     /// Sets the first `rows` rows of a tile of the left matrix from rows `stride` apart.
     ///
@@ -40,11 +51,7 @@ impl Split {
         }
         for row in 0..rows {
             for (k, value) in values[row * stride..][..DEPTH].iter().enumerate() {
-                let mut rest = *value;
-                for part in &mut self.0 {
-                    part[row * DEPTH + k] = to_bf16(rest);
-                    rest -= from_bf16(to_bf16(rest));
-                }
+                self.set(row * DEPTH + k, *value);
             }
         }
     }
