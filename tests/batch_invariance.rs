@@ -56,6 +56,22 @@ fn relative_and_rotary_positions_count_within_a_sequence() {
     }
 }
 
+/// Heads that read the first token let the last layer leave the others out.
+#[test]
+fn a_head_scores_the_same_whichever_others_are_asked() {
+    let model = build(&bundled());
+    let sequences: Vec<Vec<u32>> = [1, 7, 40, 300]
+        .iter()
+        .map(|&n| (0..n).map(|i| 1000 + (i * 37 + n) % 20_000).collect())
+        .collect();
+    let batch = sequences.iter().map(Vec::as_slice).collect();
+    let all = model.logits(&batch, |_| true).unwrap();
+    for (head, logits) in all.iter().enumerate() {
+        let alone = model.logits(&batch, |h| h == head).unwrap();
+        assert_eq!(&alone[head], logits, "head {head}");
+    }
+}
+
 /// A server that pads, and masks the padding wrongly, scores the short text differently here.
 #[test]
 fn seven_tokens_beside_four_hundred_score_as_alone() {

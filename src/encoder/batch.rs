@@ -48,6 +48,16 @@ impl PackedBatch {
         self.lengths.iter().map(|n| n * n).sum()
     }
 
+    /// Of `values`, as many a token, keeps those of each sequence's first token.
+    pub(super) fn keep_first_rows(&self, values: &mut Vec<f32>) {
+        let width = values.len() / self.tokens().max(1);
+        for (sequence, rows) in self.rows().enumerate() {
+            let from = rows.start * width;
+            values.copy_within(from..from + width, sequence * width);
+        }
+        values.truncate(self.lengths.len() * width);
+    }
+
     /// The rows of each sequence.
     pub fn rows(&self) -> impl Iterator<Item = std::ops::Range<usize>> + '_ {
         self.lengths.iter().scan(0, |at, &n| {

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::architecture::{Architecture, HubHead};
 use super::ops::{
-    Activation, AttentionShape, LayerNorm, Linear, RelativeTerms, Slots, attention,
+    Activation, AttentionShape, LayerNorm, Linear, RelativeTerms, Slots, Wanted, attention,
     disentangled_attention,
 };
 use super::post_norm::{LayerNames, LayerSizes, PostNormLayer, Scratch};
@@ -385,10 +385,10 @@ impl Encoder for Deberta {
         for layer in &self.layers {
             layer
                 .inner
-                .forward(x, self.activation, &mut scratch, |qkv, context| {
+                .forward(x, self.activation, &mut scratch, |qkv, context, _| {
                     let (lengths, shape) = (batch.lengths(), self.attention);
                     if layer.relative.is_empty() {
-                        attention(qkv, lengths, shape, context);
+                        attention(qkv, lengths, Wanted::Every, shape, context);
                     } else {
                         let terms = &layer.relative;
                         disentangled_attention(qkv, lengths, shape, &self.slots, terms, context);

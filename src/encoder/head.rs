@@ -41,27 +41,30 @@ impl Head {
     #[must_use]
     pub fn forward(&self, batch: &PackedBatch, hidden: &[f32]) -> Vec<f32> {
         let width = self.out.inputs();
-        let pooled: Vec<f32>;
-        let mut x = hidden;
         match self.pooling {
-            Pooling::EveryToken => {}
+            Pooling::EveryToken => self.classify(hidden),
             Pooling::First => {
-                pooled = batch
+                let pooled: Vec<f32> = batch
                     .rows()
                     .flat_map(|rows| &hidden[rows.start * width..][..width])
                     .copied()
                     .collect();
-                x = &pooled;
+                self.classify(&pooled)
             }
             Pooling::Mean => {
-                pooled = batch
+                let pooled: Vec<f32> = batch
                     .rows()
                     .flat_map(|rows| mean(&hidden[rows.start * width..rows.end * width], width))
                     .collect();
-                x = &pooled;
+                self.classify(&pooled)
             }
         }
+    }
+
+    /// Logits for the vectors that the head looks at, `[rows, hidden]`: `[rows, labels]`.
+    pub(super) fn classify(&self, rows: &[f32]) -> Vec<f32> {
         let mut inner = Vec::new();
+        let mut x = rows;
         if let Some(dense) = &self.dense {
             dense.linear.forward(x, &mut inner, dense.activation);
             if let Some(norm) = &dense.norm {

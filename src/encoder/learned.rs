@@ -1,6 +1,6 @@
 //! Trunks with learned absolute positions and post-norm layers: BERT and its kin.
 
-use super::ops::{Activation, AttentionShape, LayerNorm, attention};
+use super::ops::{Activation, AttentionShape, LayerNorm, Wanted, attention};
 use super::post_norm::{PostNormLayer, Scratch};
 use super::{AttentionPlan, Encoder, Numbering, PackedBatch, Plan, Positions, Residual};
 
@@ -21,8 +21,8 @@ pub(super) struct LearnedPositions {
     pub(super) layers: Vec<PostNormLayer>,
 }
 
-impl Encoder for LearnedPositions {
-    fn forward(&self, batch: &PackedBatch, x: &mut Vec<f32>) {
+impl LearnedPositions {
+    fn run(&self, batch: &PackedBatch, x: &mut Vec<f32>, wanted: Wanted) {
         let h = self.hidden;
         x.clear();
         x.reserve(batch.tokens() * h);
@@ -36,11 +36,29 @@ impl Encoder for LearnedPositions {
         }
         self.norm.forward(x);
         let mut scratch = Scratch::default();
-        for layer in &self.layers {
-            layer.forward(x, self.activation, &mut scratch, |qkv, context| {
-                attention(qkv, batch.lengths(), self.attention, context);
+        for (i, layer) in self.layers.iter().enumerate() {
+            let wanted = if i + 1 == self.layers.len() {
+                wanted
+            } else {
+                Wanted::Every
+            };
+            layer.forward(x, self.activation, &mut scratch, |qkv, context, x| {
+                attention(qkv, batch.lengths(), wanted, self.attention, context);
+                if wanted == Wanted::First {
+                    batch.keep_first_rows(x);
+                }
             });
         }
+    }
+}
+
+impl Encoder for LearnedPositions {
+    fn forward(&self, batch: &PackedBatch, hidden: &mut Vec<f32>) {
+        self.run(batch, hidden, Wanted::Every);
+    }
+
+    fn forward_first(&self, batch: &PackedBatch, hidden: &mut Vec<f32>) {
+        self.run(batch, hidden, Wanted::First);
     }
 
     fn hidden_size(&self) -> usize {

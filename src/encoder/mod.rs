@@ -30,6 +30,13 @@ pub trait Encoder: Send + Sync + std::fmt::Debug {
     /// Runs on the threads of the current rayon pool.
     fn forward(&self, batch: &PackedBatch, hidden: &mut Vec<f32>);
 
+    /// Those of each sequence's first token alone, `[sequences, hidden]`, to the bit; what leads to
+    /// no other is left out where the architecture allows.
+    fn forward_first(&self, batch: &PackedBatch, hidden: &mut Vec<f32>) {
+        self.forward(batch, hidden);
+        batch.keep_first_rows(hidden);
+    }
+
     /// Width of a hidden vector.
     fn hidden_size(&self) -> usize;
 

@@ -110,14 +110,30 @@ impl Model {
         wanted: impl Fn(usize) -> bool,
     ) -> Result<Vec<Option<Vec<f32>>>, ModelError> {
         self.check(batch)?;
-        let mut hidden = Vec::new();
-        self.encoder.forward(batch, &mut hidden);
-        Ok(self
+        let wanted: Vec<Option<&Head>> = self
             .heads
             .iter()
             .enumerate()
-            .map(|(i, (head, _))| wanted(i).then(|| head.forward(batch, &hidden)))
-            .collect())
+            .map(|(i, (head, _))| wanted(i).then_some(head))
+            .collect();
+        let mut hidden = Vec::new();
+        let firsts = wanted
+            .iter()
+            .flatten()
+            .all(|head| head.pooling == Pooling::First);
+        if firsts {
+            self.encoder.forward_first(batch, &mut hidden);
+        } else {
+            self.encoder.forward(batch, &mut hidden);
+        }
+        let logits = |head: &Head| {
+            if firsts {
+                head.classify(&hidden)
+            } else {
+                head.forward(batch, &hidden)
+            }
+        };
+        Ok(wanted.into_iter().map(|head| head.map(logits)).collect())
     }
 
     /// Scores of each wanted head for each sequence: `[sequences][heads]`.

@@ -7,7 +7,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::architecture::{Architecture, HubHead};
-use super::ops::{Activation, AttentionShape, LayerNorm, Linear, Rotary, add, attention, gate};
+use super::ops::{
+    Activation, AttentionShape, LayerNorm, Linear, Rotary, Wanted, add, attention, gate,
+};
 use super::tensors::Tensors;
 use super::{
     AttentionPlan, Dense, Encoder, Head, LayerPlan, Numbering, PackedBatch, Plan, Pooling,
@@ -357,7 +359,13 @@ impl Encoder for ModernBert {
             attending
                 .rotary
                 .apply(&mut qkv, batch.lengths(), attending.shape);
-            attention(&qkv, batch.lengths(), attending.shape, &mut context);
+            attention(
+                &qkv,
+                batch.lengths(),
+                Wanted::Every,
+                attending.shape,
+                &mut context,
+            );
             layer
                 .attention_out
                 .forward(&context, &mut y, Activation::None);

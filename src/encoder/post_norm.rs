@@ -88,13 +88,13 @@ impl PostNormLayer {
     }
 
     /// `x` (`[tokens, hidden]`) through the layer; `attend` turns `[tokens, 3 * hidden]` into the
-    /// context `[tokens, hidden]`.
+    /// context of the tokens that are wanted, `[wanted, hidden]`, and leaves their rows in `x`.
     pub(super) fn forward(
         &self,
         x: &mut Vec<f32>,
         activation: Activation,
         scratch: &mut Scratch,
-        attend: impl FnOnce(&[f32], &mut Vec<f32>),
+        attend: impl FnOnce(&[f32], &mut Vec<f32>, &mut Vec<f32>),
     ) {
         let Scratch {
             qkv,
@@ -103,11 +103,10 @@ impl PostNormLayer {
             up,
         } = scratch;
         self.qkv.forward(x, qkv, Activation::None);
-        attend(qkv, context);
+        attend(qkv, context, x);
         self.attention_out.forward(context, y, Activation::None);
         self.attention_norm.forward_residual(y, x);
-        self.up.forward(y, up, activation);
-        self.down.forward(up, x, Activation::None);
+        self.up.forward_then(activation, &self.down, y, up, x);
         self.norm.forward_residual(x, y);
     }
 }

@@ -19,16 +19,36 @@ pub struct AttentionShape {
     pub window: Option<usize>,
 }
 
+/// The tokens whose context is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// Each.
+    Every,
+    /// The first of each sequence.
+    First,
+}
+
 /// `context = softmax(Q K^T * scale) V`, head by head and sequence by sequence.
 ///
 /// `qkv` is `[tokens, 3 * heads * dim]`: query, key and value of each token side by side.
 /// `sequences` are the lengths of the sequences, whose sum is `tokens`. `context` becomes
-/// `[tokens, heads * dim]`.
-pub fn attention(qkv: &[f32], sequences: &[usize], shape: AttentionShape, context: &mut Vec<f32>) {
+/// `[wanted tokens, heads * dim]`.
+pub fn attention(
+    qkv: &[f32],
+    sequences: &[usize],
+    wanted: Wanted,
+    shape: AttentionShape,
+    context: &mut Vec<f32>,
+) {
+    let queries = |n: usize| match wanted {
+        Wanted::Every => n,
+        Wanted::First => n.min(1),
+    };
     let width = shape.heads * shape.dim;
     let tokens: usize = sequences.iter().sum();
     assert_eq!(qkv.len(), tokens * 3 * width);
-    context.resize(tokens * width, 0.0);
+    let asked: usize = sequences.iter().map(|n| queries(*n)).sum();
+    context.resize(asked * width, 0.0);
 
     // Keys and values of every (sequence, head), packed once and read by all of its query blocks.
     let starts: Vec<usize> = sequences
@@ -61,8 +81,8 @@ pub fn attention(qkv: &[f32], sequences: &[usize], shape: AttentionShape, contex
     let mut blocks = Vec::new();
     let mut rest = context.as_mut_slice();
     for (sequence, &n) in sequences.iter().enumerate() {
-        for first in (0..n).step_by(most) {
-            let rows = most.min(n - first);
+        for first in (0..queries(n)).step_by(most) {
+            let rows = most.min(queries(n) - first);
             let (block, after) = rest.split_at_mut(rows * width);
             rest = after;
             blocks.push((sequence, first, rows, block));
@@ -138,7 +158,11 @@ mod tests {
             .map(|i| ((i * 7919 % 1009) as f32 - 500.0) / 400.0)
             .collect();
         let mut context = Vec::new();
-        attention(&qkv, &sequences, shape, &mut context);
+        attention(&qkv, &sequences, Wanted::Every, shape, &mut context);
+        let mut firsts = Vec::new();
+        attention(&qkv, &sequences, Wanted::First, shape, &mut firsts);
+        let starts = [0, 1, 171].map(|t| &context[t * width..][..width]);
+        assert_eq!(firsts, starts.concat());
 
         let row = |t: usize, part: usize, head: usize| {
             &qkv[t * 3 * width + part * width + head * shape.dim..][..shape.dim]

@@ -1,8 +1,12 @@
 //! Linear layers: `y = x W^T + b`, packed at load, split over the threads of the current pool.
 
+use std::cell::Cell;
+
 use rayon::prelude::*;
 
 use super::gemm::{Panels, multiply};
+use super::simd::amx;
+use super::split::{SplitPanels, SplitRows};
 use super::vector::Activation;
 
 /// Up to this many rows, threads share the work by columns: each then reads only its part of the
@@ -17,94 +21,167 @@ pub(super) fn block_rows(rows: usize) -> usize {
     rows.div_ceil(units).clamp(4, BLOCK_ROWS)
 }
 
+/// Layers with fewer outputs than this, which classifiers are, stay f32: they cost nothing.
+const FEW_OUTPUTS: usize = 64;
+
 /// A linear layer with weights `[out, in]`.
 #[derive(Debug)]
 pub struct Linear {
-    panels: Panels,
+    weight: Weight,
+    /// Filled up with zeros to whole panels.
     bias: Vec<f32>,
+}
+
+#[derive(Debug)]
+enum Weight {
+    Full(Panels),
+    Split(SplitPanels),
+}
+
+thread_local! {
+    /// Memory for the split rows of a layer's input and output.
+    static ROWS: Cell<(SplitRows, SplitRows)> = Cell::default();
 }
 
 impl Linear {
     /// Packs `weight` (`[out, in]`, row-major); an empty `bias` stands for zeros.
     #[must_use]
     pub fn new(weight: &[f32], bias: Vec<f32>, inputs: usize, outputs: usize) -> Self {
+        let split = amx::available() && outputs >= FEW_OUTPUTS;
+        Self::with(split, weight, bias, inputs, outputs)
+    }
+
+    fn with(
+        split: bool,
+        weight: &[f32],
+        mut bias: Vec<f32>,
+        inputs: usize,
+        outputs: usize,
+    ) -> Self {
         assert_eq!(weight.len(), inputs * outputs);
-        let bias = if bias.is_empty() {
-            vec![0.0; outputs]
+        assert!(bias.is_empty() || bias.len() == outputs);
+        let weight = if split {
+            Weight::Split(SplitPanels::from_rows_transposed(weight, outputs, inputs))
         } else {
-            bias
+            Weight::Full(Panels::from_rows_transposed(
+                weight, outputs, inputs, inputs,
+            ))
         };
-        assert_eq!(bias.len(), outputs);
-        Self {
-            panels: Panels::from_rows_transposed(weight, outputs, inputs, inputs),
-            bias,
-        }
+        bias.resize(outputs.next_multiple_of(amx::COLUMNS), 0.0);
+        Self { weight, bias }
     }
 
     /// Columns of the input.
     #[must_use]
     pub fn inputs(&self) -> usize {
-        self.panels.depth()
+        match &self.weight {
+            Weight::Full(panels) => panels.depth(),
+            Weight::Split(panels) => panels.depth(),
+        }
     }
 
     /// Columns of the output.
     #[must_use]
     pub fn outputs(&self) -> usize {
-        self.panels.columns()
+        match &self.weight {
+            Weight::Full(panels) => panels.columns(),
+            Weight::Split(panels) => panels.columns(),
+        }
     }
 
     /// The weights `[out, in]`, row-major.
     #[must_use]
     pub fn weight(&self) -> Vec<f32> {
-        self.panels.to_rows_transposed()
+        match &self.weight {
+            Weight::Full(panels) => panels.to_rows_transposed(),
+            Weight::Split(panels) => panels.to_rows_transposed(),
+        }
     }
 
     /// The bias `[out]`.
     #[must_use]
     pub fn bias(&self) -> &[f32] {
-        &self.bias
+        &self.bias[..self.outputs()]
     }
 
     /// `y = activation(x W^T + b)` for `x` of `[rows, in]`; `y` becomes `[rows, out]`.
     pub fn forward(&self, x: &[f32], y: &mut Vec<f32>, activation: Activation) {
-        let (inputs, outputs) = (self.inputs(), self.outputs());
+        let inputs = self.inputs();
         let rows = x.len() / inputs;
         debug_assert_eq!(x.len(), rows * inputs);
-        y.resize(rows * outputs, 0.0);
+        y.resize(rows * self.outputs(), 0.0);
+        match &self.weight {
+            Weight::Full(panels) => self.forward_full(panels, x, y, activation),
+            Weight::Split(panels) => {
+                let mut scratch = ROWS.take();
+                scratch.0.fill(x, inputs);
+                panels.multiply(&scratch.0, &self.bias, activation, y);
+                ROWS.set(scratch);
+            }
+        }
+    }
+
+    /// `y = next(activation(x W^T + b))`; `between` is memory for what is in between.
+    pub fn forward_then(
+        &self,
+        activation: Activation,
+        next: &Self,
+        x: &[f32],
+        between: &mut Vec<f32>,
+        y: &mut Vec<f32>,
+    ) {
+        let (Weight::Split(first), Weight::Split(second)) = (&self.weight, &next.weight) else {
+            self.forward(x, between, activation);
+            next.forward(between, y, Activation::None);
+            return;
+        };
+        y.resize(x.len() / self.inputs() * next.outputs(), 0.0);
+        let mut scratch = ROWS.take();
+        let (rows, between) = &mut scratch;
+        rows.fill(x, self.inputs());
+        first.multiply_split(rows, &self.bias, activation, between);
+        second.multiply(between, &next.bias, Activation::None, y);
+        ROWS.set(scratch);
+    }
+
+    fn forward_full(&self, panels: &Panels, x: &[f32], y: &mut [f32], activation: Activation) {
+        let (inputs, outputs) = (panels.depth(), panels.columns());
+        let rows = x.len() / inputs;
         let threads = rayon::current_num_threads();
-        if threads > 1 && rows <= FEW_ROWS && self.panels.count() >= 2 * threads {
-            self.by_columns(x, rows, y, activation, threads);
+        if threads > 1 && rows <= FEW_ROWS && panels.count() >= 2 * threads {
+            self.by_columns(panels, x, rows, y, activation, threads);
         } else {
             let block = block_rows(rows);
             y.par_chunks_mut(block * outputs)
                 .zip(x.par_chunks(block * inputs))
                 .for_each(|(y, x)| {
-                    let all = 0..self.panels.count();
-                    multiply(x, inputs, x.len() / inputs, &self.panels, all, y, outputs);
-                    activation.apply(y, &self.bias);
+                    let all = 0..panels.count();
+                    multiply(x, inputs, x.len() / inputs, panels, all, y, outputs);
+                    activation.apply(y, self.bias());
                 });
         }
     }
 
     fn by_columns(
         &self,
+        panels: &Panels,
         x: &[f32],
         rows: usize,
         y: &mut [f32],
         activation: Activation,
         threads: usize,
     ) {
-        let (inputs, outputs) = (self.inputs(), self.outputs());
-        let count = self.panels.count();
+        let (inputs, outputs) = (panels.depth(), panels.columns());
+        let count = panels.count();
         let parts = threads * 2;
         let blocks: Vec<(usize, Vec<f32>)> = (0..parts)
             .into_par_iter()
             .map(|part| {
-                let panels = part * count / parts..(part + 1) * count / parts;
-                let first = panels.start * Panels::width();
-                let width = (panels.end * Panels::width()).min(outputs) - first;
+                let taken = part * count / parts..(part + 1) * count / parts;
+                let first = taken.start * Panels::width();
+                let width = (taken.end * Panels::width()).min(outputs) - first;
                 let mut block = vec![0.0; rows * width];
-                multiply(x, inputs, rows, &self.panels, panels, &mut block, width);
+                multiply(x, inputs, rows, panels, taken, &mut block, width);
                 activation.apply(&mut block, &self.bias[first..][..width]);
                 (first, block)
             })
@@ -128,17 +205,81 @@ mod tests {
         let value = |i: usize| ((i * 7919 % 1013) as f32 - 500.0) / 1000.0;
         let weight: Vec<f32> = (0..inputs * outputs).map(value).collect();
         let bias: Vec<f32> = (0..outputs).map(value).collect();
-        let layer = Linear::new(&weight, bias, inputs, outputs);
         let x: Vec<f32> = (0..100 * inputs).map(|i| value(i + 3)).collect();
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(2)
             .build()
             .unwrap();
-        let (mut many, mut few) = (Vec::new(), Vec::new());
-        pool.install(|| {
-            layer.forward(&x, &mut many, Activation::GeluErf);
-            layer.forward(&x[..5 * inputs], &mut few, Activation::GeluErf);
-        });
-        assert_eq!(few, many[..5 * outputs]);
+        for split in [false, amx::available()] {
+            let layer = Linear::with(split, &weight, bias.clone(), inputs, outputs);
+            let (mut many, mut few) = (Vec::new(), Vec::new());
+            pool.install(|| {
+                layer.forward(&x, &mut many, Activation::GeluErf);
+                for rows in [1, 5, 16, 17, 33, 70] {
+                    layer.forward(&x[..rows * inputs], &mut few, Activation::GeluErf);
+                    assert_eq!(few, many[..rows * outputs], "{rows} rows, split {split}");
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn a_nan_spoils_its_own_row_alone() {
+        for split in [false, amx::available()] {
+            let layer = Linear::with(split, &[0.5; 70 * 64], Vec::new(), 70, 64);
+            let mut x = vec![1.0; 3 * 70];
+            x[70 + 69] = f32::NAN;
+            let mut y = Vec::new();
+            layer.forward(&x, &mut y, Activation::GeluErf);
+            for (row, values) in y.chunks_exact(64).enumerate() {
+                assert!(values.iter().all(|v| v.is_nan() == (row == 1)));
+            }
+        }
+    }
+
+    #[test]
+    fn split_products_are_as_good_as_f32_ones() {
+        if !amx::available() {
+            return;
+        }
+        let mut state = 1u32;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 24) as f32 - 0.5
+        };
+        for (rows, inputs, outputs) in [(1, 1, 1), (40, 77, 130), (3, 384, 64), (65, 33, 31)] {
+            let weight: Vec<f32> = (0..inputs * outputs).map(|_| next()).collect();
+            let bias: Vec<f32> = (0..outputs).map(|_| next()).collect();
+            let x: Vec<f32> = (0..rows * inputs).map(|_| next()).collect();
+            let layer = Linear::with(true, &weight, bias.clone(), inputs, outputs);
+            assert_eq!(layer.weight(), weight);
+            let back: Vec<f32> = (0..outputs * outputs).map(|_| next()).collect();
+            let after = Linear::with(true, &back, Vec::new(), outputs, outputs);
+            let (mut y, mut between, mut z) = (Vec::new(), Vec::new(), Vec::new());
+            layer.forward(&x, &mut y, Activation::None);
+            layer.forward_then(Activation::Relu, &after, &x, &mut between, &mut z);
+            for r in 0..rows {
+                let mut middle = vec![0f64; outputs];
+                for (j, middle) in middle.iter_mut().enumerate() {
+                    let terms = || {
+                        (0..inputs).map(|k| {
+                            f64::from(x[r * inputs + k]) * f64::from(weight[j * inputs + k])
+                        })
+                    };
+                    let exact = terms().sum::<f64>() + f64::from(bias[j]);
+                    let size = terms().map(f64::abs).sum::<f64>() + 1.0;
+                    let error = (f64::from(y[r * outputs + j]) - exact).abs();
+                    assert!(error < 1e-6 * size, "{error}");
+                    *middle = exact.max(0.0);
+                }
+                for j in 0..outputs {
+                    let terms =
+                        || (0..outputs).map(|k| middle[k] * f64::from(back[j * outputs + k]));
+                    let size = terms().map(f64::abs).sum::<f64>() + 1.0;
+                    let error = (f64::from(z[r * outputs + j]) - terms().sum::<f64>()).abs();
+                    assert!(error < 2e-6 * size, "{error}");
+                }
+            }
+        }
     }
 }

@@ -11,17 +11,22 @@ mod gemm;
 mod linear;
 mod rotary;
 mod simd;
+mod split;
 mod vector;
 
-pub use attention::{AttentionShape, attention};
+pub use attention::{AttentionShape, Wanted, attention};
 pub use disentangled::{RelativeTerms, Slots, disentangled_attention};
 pub use gemm::{Panels, multiply};
 pub use linear::Linear;
 pub use rotary::Rotary;
 pub use vector::{Activation, LayerNorm, add, gate, softmax_rows};
 
-/// The instruction set in use: `avx512`, `avx2` or `portable`.
+/// The instruction set in use: `amx`, `avx512`, `avx2` or `portable`.
 #[must_use]
 pub fn instruction_set() -> &'static str {
-    simd::isa().name()
+    if simd::amx::available() {
+        "amx"
+    } else {
+        simd::isa().name()
+    }
 }

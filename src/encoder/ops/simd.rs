@@ -10,6 +10,8 @@
     reason = "vector intrinsics; every block states why it is sound"
 )]
 
+pub(super) mod amx;
+
 use std::sync::OnceLock;
 
 /// Instruction sets with a kernel of their own.
@@ -374,6 +376,17 @@ vectorised! {
 }
 
 vectorised! {
+    /// `x = tanh(x + bias)`, to 2e-7.
+    pub(super) fn bias_tanh(xs: &mut [f32], bias: &[f32]) {
+        for row in xs.chunks_exact_mut(bias.len()) {
+            for (x, b) in row.iter_mut().zip(bias) {
+                *x = 1.0 - 2.0 / (1.0 + exp(2.0 * (*x + b)));
+            }
+        }
+    }
+}
+
+vectorised! {
     /// `x = x + bias`, `xs` being rows of `bias.len()` values.
     pub(super) fn add_bias(xs: &mut [f32], bias: &[f32]) {
         for row in xs.chunks_exact_mut(bias.len()) {
@@ -486,13 +499,22 @@ mod tests {
     }
 
     #[test]
-    fn exp_and_gelu_are_exact_to_single_precision() {
+    fn exp_tanh_and_gelu_are_exact_to_single_precision() {
         for i in -8_000..=8_000 {
             let x = i as f32 * 0.01;
             let exact = f64::from(x).exp();
             assert!(
                 ((f64::from(exp(x)) - exact) / exact).abs() < 3e-7,
                 "exp({x})"
+            );
+        }
+        for i in -2_000..=2_000 {
+            let x = i as f32 * 0.01;
+            let mut xs = [x];
+            bias_tanh(&mut xs, &[0.0]);
+            assert!(
+                (f64::from(xs[0]) - f64::from(x).tanh()).abs() < 2e-7,
+                "tanh({x})"
             );
         }
         // Reference values of x * Phi(x) in double precision.
@@ -525,6 +547,7 @@ mod tests {
             bias_gelu_tanh,
             bias_relu,
             bias_silu,
+            bias_tanh,
             add_bias,
         ] {
             function(&mut xs, &[0.0]);

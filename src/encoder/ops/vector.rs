@@ -33,10 +33,7 @@ impl Activation {
             Self::GeluTanh => simd::bias_gelu_tanh(xs, bias),
             Self::Relu => simd::bias_relu(xs, bias),
             Self::Silu => simd::bias_silu(xs, bias),
-            Self::Tanh => {
-                simd::add_bias(xs, bias);
-                xs.iter_mut().for_each(|x| *x = x.tanh());
-            }
+            Self::Tanh => simd::bias_tanh(xs, bias),
         }
     }
 
