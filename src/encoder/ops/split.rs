@@ -12,6 +12,9 @@ const FEW_TILES: usize = 4;
 /// Bytes of a matrix that stay in the L2 cache of a core while rows pass.
 const RESIDENT: usize = 1 << 20;
 
+/// Rows, the panels they meet, and the lines that take the results.
+type Unit<'a, T> = (&'a [Split], Range<usize>, Vec<&'a mut [T]>);
+
 /// The left matrix of a product: `[row tiles, depth / 32]`, the last rows and steps filled up.
 #[derive(Debug, Default)]
 pub(super) struct SplitRows {
@@ -190,7 +193,7 @@ impl SplitPanels {
         let ranges: Vec<Range<usize>> = (0..parts)
             .map(|i| i * self.count() / parts..(i + 1) * self.count() / parts)
             .collect();
-        let mut units: Vec<(&[Split], Range<usize>, Vec<&mut [T]>)> = Vec::new();
+        let mut units: Vec<Unit<'_, T>> = Vec::new();
         let mut lines = lines.into_iter();
         for x in x.tiles.chunks(2 * step * steps) {
             let at = units.len();
