@@ -327,6 +327,7 @@ impl Config {
             ("server.max_connections", server.max_connections),
             ("server.max_streams", server.max_streams),
             ("server.stream_in_flight", server.stream_in_flight),
+            ("server.stream_idle_ms", server.stream_idle_ms as usize),
             (
                 "server.max_calls_per_connection",
                 server.max_calls_per_connection as usize,

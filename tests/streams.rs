@@ -148,3 +148,30 @@ async fn a_stream_that_breaks_off_withdraws_its_work() {
     );
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_stream_gives_back_its_place() {
+    use envoy_types::pb::envoy::service::ext_proc::v3::external_processor_client::ExternalProcessorClient;
+    let mut config = tiny();
+    config.server.stream_idle_ms = 300;
+    config.server.max_streams = 1;
+    let server = TestServer::start(config).await;
+    let mut client = server.client().await;
+    let mut processor = ExternalProcessorClient::new(server.channel().await);
+    for _ in 0..2 {
+        let silence = tokio_stream::pending();
+        let mut answers = client.check_stream(silence).await.unwrap().into_inner();
+        let ended = answers.message().await.unwrap_err();
+        assert_eq!(ended.code(), Code::DeadlineExceeded, "{ended:?}");
+        let silence = tokio_stream::pending();
+        let mut answers = client.guard_output(silence).await.unwrap().into_inner();
+        let ended = answers.message().await.unwrap_err();
+        assert_eq!(ended.code(), Code::DeadlineExceeded, "{ended:?}");
+        let silence = tokio_stream::pending();
+        let mut answers = processor.process(silence).await.unwrap().into_inner();
+        let ended = answers.message().await.unwrap_err();
+        assert_eq!(ended.code(), Code::DeadlineExceeded, "{ended:?}");
+        assert!(ended.message().contains("300ms"), "{ended:?}");
+    }
+    server.stop().await;
+}

@@ -44,6 +44,8 @@ pub struct ServerConfig {
     pub max_streams: usize,
     /// Requests in flight on one stream.
     pub stream_in_flight: usize,
+    /// How long a stream may be silent before it is ended, in milliseconds.
+    pub stream_idle_ms: u64,
     /// Calls at once on one connection.
     pub max_calls_per_connection: u32,
     /// Time that open calls get to finish after SIGTERM, in milliseconds.
@@ -69,6 +71,7 @@ impl Default for ServerConfig {
             max_connections: 4_096,
             max_streams: 1_024,
             stream_in_flight: 64,
+            stream_idle_ms: 600_000,
             max_calls_per_connection: 1_024,
             drain_timeout_ms: 30_000,
             gateway: GatewayConfig::default(),

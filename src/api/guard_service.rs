@@ -207,7 +207,7 @@ async fn answer_stream(
         tokio::select! {
             () = answers.closed() => return, // dropping the tasks withdraws their work
             () = api.0.draining() => break Some(ApiError::draining().into_status()),
-            message = requests.message(), if tasks.len() < api.0.limits().stream_in_flight => {
+            message = api.0.next(&mut requests), if tasks.len() < api.0.limits().stream_in_flight => {
                 match message {
                     Ok(Some(message)) => {
                         let (api, tenant) = (api.clone(), tenant.clone());
@@ -223,7 +223,7 @@ async fn answer_stream(
                         });
                     }
                     Ok(None) => break None,
-                    Err(status) => break Some(status),
+                    Err(error) => break Some(error.into_status()),
                 }
             }
             Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
@@ -261,9 +261,7 @@ async fn guard_output(
         tokio::select! {
             () = answers.closed() => Ok(None),
             () = service.draining() => Err(ApiError::draining()),
-            message = requests.message() => {
-                message.map_err(|s| ApiError::new(s.code(), "INVALID_REQUEST", s.message()))
-            }
+            message = service.next(&mut requests) => message,
         }
     };
     let first = next().await?.and_then(|m| m.message);

@@ -130,6 +130,7 @@ impl Server {
             max_in_flight: self.config.max_in_flight,
             max_streams: self.config.max_streams,
             stream_in_flight: self.config.stream_in_flight,
+            stream_idle: Duration::from_millis(self.config.stream_idle_ms),
             default_deadline: Duration::from_millis(self.config.default_deadline_ms),
             max_deadline: Duration::from_millis(self.config.max_deadline_ms),
             cannot_redact: self.config.gateway.cannot_redact,

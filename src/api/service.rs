@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::try_join_all;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Extensions};
+use tonic::{Code, Extensions, Streaming};
 use tracing::{Instrument, Span, field};
 
 use super::gateway::CannotRedact;
@@ -30,6 +30,8 @@ pub(super) struct ServiceLimits {
     pub(super) max_streams: usize,
     /// Requests in flight on one stream; more wait unread.
     pub(super) stream_in_flight: usize,
+    /// How long a stream may be silent.
+    pub(super) stream_idle: Duration,
     /// Time for a request that names none.
     pub(super) default_deadline: Duration,
     /// The longest time a request may ask for; more is cut to it.
@@ -94,6 +96,19 @@ impl Service {
     /// Whether no more requests are taken.
     pub(super) fn is_draining(&self) -> bool {
         self.0.draining.is_cancelled()
+    }
+
+    /// The next message of a stream, or the error that it was silent for too long.
+    pub(super) async fn next<T>(&self, messages: &mut Streaming<T>) -> Result<Option<T>, ApiError> {
+        let idle = self.0.limits.stream_idle;
+        match tokio::time::timeout(idle, messages.message()).await {
+            Ok(Ok(message)) => Ok(message),
+            Ok(Err(s)) => Err(ApiError::new(s.code(), "INVALID_REQUEST", s.message())),
+            Err(_) => {
+                let silent = format!("nothing came on the stream for {idle:?}");
+                Err(ApiError::new(Code::DeadlineExceeded, "IDLE", silent))
+            }
+        }
     }
 
     /// The guard, or the error that it is still loading.

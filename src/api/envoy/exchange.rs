@@ -139,10 +139,8 @@ impl<'s> Exchange<'s> {
         loop {
             let message = tokio::select! {
                 () = answers.closed() => return Ok(()),
-                message = messages.message() => message,
+                message = self.context.service.next(&mut messages) => message?,
             };
-            let message =
-                message.map_err(|s| ApiError::new(s.code(), "INVALID_REQUEST", s.message()))?;
             let Some(message) = message else {
                 return Ok(());
             };
