@@ -379,6 +379,26 @@ impl Config {
                     .into(),
             );
         }
+        let gateway = &server.gateway;
+        if gateway.max_buffered_bytes < gateway.max_body_bytes {
+            return error(
+                "server.gateway.max_buffered_bytes",
+                "must not be below server.gateway.max_body_bytes".into(),
+            );
+        }
+        for format in &gateway.formats {
+            let pointers = [&format.request, &format.response, &format.event];
+            let mut all = pointers.into_iter().flatten();
+            if format.request.is_empty() || all.any(|p| !p.is_empty() && !p.starts_with('/')) {
+                return error(
+                    "server.gateway.formats",
+                    format!(
+                        "{:?} needs texts of requests, and JSON pointers begin with \"/\"",
+                        format.path
+                    ),
+                );
+            }
+        }
         if self.limits.max_text_bytes > u32::MAX as usize / 2 {
             return error("limits.max_text_bytes", "must be below 2 GiB".into());
         }

@@ -40,9 +40,16 @@ impl Envoy {
         let (address, admin) = (free_port(), free_port());
         let mut text = std::fs::read_to_string(repository("deploy/envoy").join(file)).unwrap();
         let own = [(listen, address), (9901, admin), (9902, admin)];
-        for (from, to) in ports.iter().chain(&own) {
-            let to = format!("port_value: {}", to.port());
-            text = text.replace(&format!("port_value: {from}"), &to);
+        // All at once: a port that is given may be one that is still to be replaced.
+        let ports: Vec<_> = ports.iter().chain(&own).collect();
+        for (i, (from, _)) in ports.iter().enumerate() {
+            text = text.replace(
+                &format!("port_value: {from}"),
+                &format!("port_value: @{i}@"),
+            );
+        }
+        for (i, (_, to)) in ports.iter().enumerate() {
+            text = text.replace(&format!("@{i}@"), &to.port().to_string());
         }
         let config = tempfile::Builder::new().suffix(".yaml").tempfile().unwrap();
         std::fs::write(config.path(), change(text)).unwrap();
@@ -340,6 +347,11 @@ async fn an_answer_that_must_not_go_on_ends_in_the_middle() {
         assert!(out.contains("\"content_filter\""), "{mode}: {out}");
         assert!(out.ends_with("data: [DONE]\n\n"), "{mode}");
         assert!(text.starts_with(&said(&out)), "{mode}");
+        let entry = gateway.envoy.log(0).await;
+        assert_eq!(
+            entry["guard"]["response"]["action"], "block",
+            "{mode}: {entry}"
+        );
 
         let whole = json!({"choices": [{"message": {"content": text}}]}).to_string();
         gateway.model.answers(Answer::json(&whole));
@@ -457,6 +469,9 @@ async fn who_only_observes_changes_nothing() {
         .await;
     assert_eq!(answer.status(), 200);
     assert_eq!(gateway.model.asked()[0].text(), chat(INJECTION));
+    // But it was read.
+    let stats = gateway.envoy.admin("GET", "/stats?filter=ext_proc").await;
+    assert!(!stats.contains("streams_started: 0"), "{stats}");
     gateway.guard.stop().await;
 }
 
@@ -627,5 +642,62 @@ async fn measure_added_latency() {
             without.0, without.1, with.0, with.1
         );
     }
+    gateway.guard.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn probabilities_of_tokens_say_nothing_of_what_is_redacted() {
+    let gateway = Gateway::start(in_mode("FULL_DUPLEX_STREAMED")).await;
+    let logprobs = json!({"content": [{"token": SECRET, "logprob": -0.1}]});
+    let choice = json!({"choices": [{"message": {"content": format!("the key {SECRET}")}, "logprobs": logprobs}]});
+    gateway.model.answers(Answer::json(&choice.to_string()));
+    let got = gateway
+        .post("/v1/chat/completions", chat(QUESTION).as_bytes(), 1 << 20)
+        .await;
+    assert!(!got.text().contains("AKIA"), "{}", got.text());
+    let fine = choice.to_string().replace(SECRET, "plain");
+    gateway.model.answers(Answer::json(&fine));
+    let got = gateway
+        .post("/v1/chat/completions", chat(QUESTION).as_bytes(), 1 << 20)
+        .await;
+    assert_eq!(got.text(), fine);
+    let mut events = String::new();
+    for part in ["the key AKIAQ7LT", "VZ3RWX5N2KJD", " is it"] {
+        let delta = json!({"choices": [{"index": 0, "delta": {"content": part}, "logprobs": {"content": [{"token": part}]}}]});
+        events += &format!("data: {delta}\n\n");
+    }
+    gateway
+        .model
+        .answers(Answer::events(&(events + "data: [DONE]\n\n"), 1 << 20));
+    let got = gateway
+        .post("/v1/chat/completions", chat(QUESTION).as_bytes(), 1 << 20)
+        .await;
+    assert_eq!(said(got.text()), "the key [API_KEY] is it");
+    assert!(
+        !got.text().contains("AKIA") && !got.text().contains("VZ3"),
+        "{}",
+        got.text()
+    );
+    gateway.guard.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn paths_that_servers_take_for_one_are_one() {
+    let gateway = Gateway::start(|text| {
+        in_mode("BUFFERED")(text.replace("normalize_path: true", "normalize_path: false"))
+    })
+    .await;
+    for path in [
+        "/t%3Fx/v1/chat/completions",
+        "/v1/chat/./completions",
+        "/v1/chat/completions/.",
+        "/v1/chat/completions;a",
+    ] {
+        let answer = gateway
+            .post(path, chat(INJECTION).as_bytes(), 1 << 20)
+            .await;
+        assert_eq!(answer.status(), 403, "{path}");
+    }
+    assert!(gateway.model.asked().is_empty());
     gateway.guard.stop().await;
 }

@@ -1,6 +1,7 @@
 //! External processing as a gateway speaks it, and as one should not.
 
 use envoy_types::pb::envoy::config::core::v3::{HeaderMap, HeaderValue};
+use envoy_types::pb::envoy::service::ext_proc::v3::body_mutation::Mutation;
 use envoy_types::pb::envoy::service::ext_proc::v3::external_processor_client::ExternalProcessorClient;
 use envoy_types::pb::envoy::service::ext_proc::v3::processing_request::Request as Asked;
 use envoy_types::pb::envoy::service::ext_proc::v3::processing_response::Response as Said;
@@ -190,6 +191,83 @@ async fn bodies_that_cannot_be_read_are_refused_and_the_server_lives() {
             let shown = format!("{error:?}");
             assert!(said.contains(shown.trim_matches(['[', ']'])), "{said}");
         }
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn who_sends_no_bodies_or_trailers_where_they_cannot_be_read_is_told() {
+    let server = TestServer::start(tiny()).await;
+    let (none, streamed) = (0, 1);
+    let said = exchange(&server, none, vec![chat()]).await.unwrap();
+    let (code, message) = refused(&said);
+    assert_eq!(code, 500);
+    assert!(message.contains("request_body_mode"), "{message}");
+    let mut part = body(r#"{"messages":[]}"#);
+    part.end_of_stream = false;
+    let trailers = || Asked::RequestTrailers(HttpTrailers::default());
+    let messages = vec![chat(), Asked::RequestBody(part.clone()), trailers()];
+    let (code, message) = refused(&exchange(&server, streamed, messages.clone()).await.unwrap());
+    assert_eq!(code, 500);
+    assert!(message.contains("trailers"), "{message}");
+    for mode in [BUFFERED, FULL_DUPLEX] {
+        let said = exchange(&server, mode, messages.clone()).await.unwrap();
+        let last = said.last().unwrap().response.clone();
+        assert!(matches!(last, Some(Said::RequestTrailers(_))), "{said:?}");
+        assert_eq!(said.len(), 3, "{said:?}");
+    }
+    server.stop().await;
+}
+
+/// A policy that lets pass what cannot be read.
+fn open_policy() -> portcullis::config::Config {
+    let mut config = tiny();
+    let policy = toml::from_str("on_error = \"open\"\n[detectors.secrets]\n").unwrap();
+    config.policies.insert("default".into(), policy);
+    config
+}
+
+#[tokio::test]
+async fn a_policy_that_fails_open_loses_no_byte_of_what_cannot_be_read() {
+    let server = TestServer::start(open_policy()).await;
+    let events: Vec<u8> = [
+        b"data: {\"choices\":[{\"delta\":{\"content\":\"password: \"}}]}\n\n".as_slice(),
+        b"data: \xff\xfe\n\n",
+        b"data: after\n\n",
+    ]
+    .concat();
+    for size in [1, 7, 1_000] {
+        let mut messages = vec![
+            chat(),
+            Asked::RequestBody(body("no json")),
+            answer("text/event-stream", "200"),
+        ];
+        let chunks: Vec<_> = events.chunks(size).collect();
+        for (i, chunk) in chunks.iter().enumerate() {
+            let mut part = body(*chunk);
+            part.end_of_stream = i + 1 == chunks.len();
+            messages.push(Asked::ResponseBody(part));
+        }
+        let said = exchange(&server, FULL_DUPLEX, messages).await.unwrap();
+        let streamed = |response: bool| {
+            let parts = said.iter().filter_map(|r| match &r.response {
+                Some(Said::RequestBody(body)) if !response => body.response.clone(),
+                Some(Said::ResponseBody(body)) if response => body.response.clone(),
+                _ => None,
+            });
+            let parts = parts.filter_map(|c| match c.body_mutation?.mutation? {
+                Mutation::StreamedResponse(part) => Some(part.body),
+                _ => None,
+            });
+            parts.flatten().collect::<Vec<u8>>()
+        };
+        assert_eq!(streamed(false), b"no json");
+        assert_eq!(
+            streamed(true),
+            events,
+            "{size}: {:?}",
+            String::from_utf8_lossy(&streamed(true))
+        );
     }
     server.stop().await;
 }

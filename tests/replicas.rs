@@ -80,11 +80,18 @@ async fn one_is_killed_and_one_drained_and_no_caller_notices() {
     let [(killed, a), (drained, b), (_stays, c)] = [replica(), replica(), replica()];
     let ports = [(50051, a), (50052, b), (50053, c)];
     let envoy = Envoy::start("replicas.yaml", 10_001, &ports, |text| text).await;
-    for _ in 0..100 {
-        let known = envoy.admin("GET", "/clusters").await;
-        if known.matches("health_flags::healthy").count() == 3 {
-            break;
-        }
+    let start = Instant::now();
+    while envoy
+        .admin("GET", "/clusters")
+        .await
+        .matches("health_flags::healthy")
+        .count()
+        < 3
+    {
+        assert!(
+            start.elapsed() < Duration::from_secs(30),
+            "not all are healthy"
+        );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let load = Load::start(envoy.address).await;

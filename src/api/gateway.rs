@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::chat::Pointers;
+use super::chat::{Pointers, normalised};
 
 /// What a gateway's requests are read as, by which policy, and within which bounds.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -68,7 +68,8 @@ impl GatewayConfig {
     /// The policy of requests to `path`, which is normalised: that of the longest beginning. Empty where
     /// none is configured.
     pub(super) fn policy_of_path(&self, path: &str) -> &str {
-        let of_path = self.policies.iter().filter(|(p, _)| path.starts_with(*p));
+        let begins = |(p, _): &(&String, &String)| path.starts_with(&normalised(p));
+        let of_path = self.policies.iter().filter(begins);
         of_path
             .max_by_key(|(p, _)| p.len())
             .map_or("", |(_, policy)| policy)

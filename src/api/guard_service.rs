@@ -135,8 +135,11 @@ impl GuardService for GuardApi {
         let (answers, receiver) = mpsc::channel(1);
         let api = self.clone();
         tokio::spawn(async move {
-            let _permit = permit;
-            answer_stream(&api, request.into_inner(), tenant, parent, answers).await;
+            let end = answer_stream(&api, request.into_inner(), tenant, parent, &answers).await;
+            drop(permit);
+            if let Some(status) = end {
+                let _ = answers.send(Err(status)).await;
+            }
         });
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
@@ -153,10 +156,11 @@ impl GuardService for GuardApi {
         let (answers, receiver) = mpsc::channel(1);
         let service = self.0.clone();
         tokio::spawn(async move {
-            let _place = place;
             let work = guard_output(&service, request.into_inner(), tenant, &answers);
             let work = unwinding(work);
-            if let Err(error) = Timed::new("GuardOutput", &parent).run(work).await {
+            let done = Timed::new("GuardOutput", &parent).run(work).await;
+            drop(place); // before the caller knows, who may come again at once
+            if let Err(error) = done {
                 let _ = answers.send(Err(error.into_status())).await;
             }
         });
@@ -200,12 +204,12 @@ async fn answer_stream(
     mut requests: Streaming<CheckStreamRequest>,
     tenant: Arc<str>,
     parent: Parent,
-    answers: Sender<Result<CheckStreamResponse, Status>>,
-) {
+    answers: &Sender<Result<CheckStreamResponse, Status>>,
+) -> Option<Status> {
     let mut tasks = JoinSet::new();
     let end = loop {
         tokio::select! {
-            () = answers.closed() => return, // dropping the tasks withdraws their work
+            () = answers.closed() => return None, // dropping the tasks withdraws their work
             () = api.0.draining() => break Some(ApiError::draining().into_status()),
             message = api.0.next(&mut requests), if tasks.len() < api.0.limits().stream_in_flight => {
                 match message {
@@ -231,13 +235,11 @@ async fn answer_stream(
     };
     while !tasks.is_empty() {
         tokio::select! {
-            () = answers.closed() => return,
+            () = answers.closed() => return None,
             _ = tasks.join_next() => {}
         }
     }
-    if let Some(status) = end {
-        let _ = answers.send(Err(status)).await;
-    }
+    end
 }
 
 /// Guards one text from its first message to its verdict. Ends when the caller breaks off.

@@ -22,6 +22,8 @@ pub(in super::super) struct Channel {
 pub(in super::super) struct Event<'b> {
     /// The next parts, in the order in which they stand.
     pub(in super::super) deltas: Vec<(Channel, Literal<'b>)>,
+    /// Values that say the same in other ways: the probabilities of each token.
+    pub(in super::super) echoes: Vec<&'b str>,
     /// Choices or blocks that end with it.
     pub(in super::super) ended: Vec<u64>,
     /// The whole stream ends with it.
@@ -36,11 +38,6 @@ impl<'b> Event<'b> {
             event.ends_all = true;
         } else if let Ok(raw) = json::parse(data) {
             match format {
-                Format::Chat => event.choices(raw, Self::chat),
-                Format::Completions => event.choices(raw, |event, choice, object| {
-                    event.strings(choice, "text", 0, object, "text");
-                }),
-                Format::Messages => event.anthropic(&members(raw)),
                 Format::Pointers(pointers) => {
                     for (i, pointer) in pointers.event.iter().enumerate() {
                         for found in select(raw, pointer) {
@@ -49,6 +46,10 @@ impl<'b> Event<'b> {
                             }
                         }
                     }
+                }
+                _ => {
+                    event.choices(raw);
+                    event.anthropic(&members(raw));
                 }
             }
         }
@@ -77,33 +78,40 @@ impl<'b> Event<'b> {
         }
     }
 
-    fn choices(&mut self, raw: &'b RawValue, each: impl Fn(&mut Self, u64, &Members<'b>)) {
+    fn choices(&mut self, raw: &'b RawValue) {
         for choice in members(raw).all("choices").flat_map(elements) {
             let choice = members(choice);
             let index = choice.number("index").unwrap_or(0);
-            each(self, index, &choice);
+            self.strings(index, "completion", 0, &choice, "text");
+            for delta in choice.all("delta").chain(choice.all("message")) {
+                self.openai(index, &members(delta));
+            }
+            self.echoes
+                .extend(choice.all("logprobs").map(RawValue::get));
             if choice.string("finish_reason").is_some() {
                 self.ended.push(index);
             }
         }
     }
 
-    fn chat(&mut self, choice: u64, object: &Members<'b>) {
-        for delta in object.all("delta").chain(object.all("message")) {
-            let delta = members(delta);
-            for part in ["content", "refusal", "reasoning_content", "reasoning"] {
-                self.strings(choice, part, 0, &delta, part);
+    fn openai(&mut self, choice: u64, delta: &Members<'b>) {
+        for part in ["content", "refusal", "reasoning_content", "reasoning"] {
+            self.strings(choice, part, 0, delta, part);
+        }
+        for audio in delta.all("audio") {
+            self.strings(choice, "audio", 0, &members(audio), "transcript");
+        }
+        for call in delta.all("tool_calls").flat_map(elements) {
+            let call = members(call);
+            let index = call.number("index").unwrap_or(0);
+            for function in call.all("function").chain(call.all("custom")) {
+                let function = members(function);
+                self.strings(choice, "tool_call", index, &function, "arguments");
+                self.strings(choice, "tool_call", index, &function, "input");
             }
-            for call in delta.all("tool_calls").flat_map(elements) {
-                let call = members(call);
-                let index = call.number("index").unwrap_or(0);
-                for function in call.all("function") {
-                    self.strings(choice, "tool_call", index, &members(function), "arguments");
-                }
-            }
-            for call in delta.all("function_call") {
-                self.strings(choice, "function_call", 0, &members(call), "arguments");
-            }
+        }
+        for call in delta.all("function_call") {
+            self.strings(choice, "function_call", 0, &members(call), "arguments");
         }
     }
 
@@ -271,7 +279,7 @@ mod tests {
         let found = vec![part(1, "content", "a"), part(1, "tool_call", "{")];
         assert_eq!(read(&Format::Chat, chunk), (found, vec![1], false));
         let chunk = r#"{"choices":[{"text":"b","finish_reason":null}]}"#;
-        let found = vec![part(0, "text", "b")];
+        let found = vec![part(0, "completion", "b")];
         assert_eq!(
             read(&Format::Completions, chunk),
             (found, Vec::new(), false)

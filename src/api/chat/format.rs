@@ -5,6 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::path::normalised;
+
 /// How a body says what is said.
 #[derive(Debug, Clone, PartialEq)]
 pub(in super::super) enum Format {
@@ -37,13 +39,12 @@ pub struct Pointers {
 }
 
 impl Format {
-    /// The format of requests to `path`, and of what answers them; none where it is not known.
+    /// The format of requests to a normalised `path`, and of what answers them; none where it is not known.
     pub(in super::super) fn of_path(path: &str, configured: &[Pointers]) -> Option<Self> {
-        let path = path.split(['?', '#']).next().unwrap_or_default();
-        if let Some(pointers) = configured.iter().find(|p| path.starts_with(&p.path)) {
+        let own = |p: &&Pointers| path.starts_with(&normalised(&p.path));
+        if let Some(pointers) = configured.iter().find(own) {
             return Some(Self::Pointers(Arc::new(pointers.clone())));
         }
-        let path = path.trim_end_matches('/');
         if path.ends_with("/chat/completions") {
             Some(Self::Chat)
         } else if path.ends_with("/completions") {
@@ -95,12 +96,12 @@ mod tests {
     #[test]
     fn paths_name_formats() {
         let own = Pointers {
-            path: "/generate".into(),
+            path: "/Generate/".into(),
             request: vec!["/inputs".into()],
             response: Vec::new(),
             event: Vec::new(),
         };
-        let of = |path: &str| Format::of_path(path, std::slice::from_ref(&own));
+        let of = |path: &str| Format::of_path(&normalised(path), std::slice::from_ref(&own));
         assert_eq!(of("/v1/chat/completions"), Some(Format::Chat));
         let azure = "/openai/deployments/x/chat/completions?api-version=2024";
         assert_eq!(of(azure), Some(Format::Chat));

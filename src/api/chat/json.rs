@@ -77,7 +77,10 @@ impl<'b> Members<'b> {
 
     /// The last value under `key`, which most readers take, if it is a string.
     pub(super) fn string(&self, key: &str) -> Option<String> {
-        self.strings(key).last().map(|s| s.decode().into_owned())
+        match open(self.all(key).last()?) {
+            Value::String(literal) => Some(literal.decode().into_owned()),
+            _ => None,
+        }
     }
 
     /// The last value under `key`, if it is a whole number.

@@ -1,6 +1,7 @@
 //! A string of JSON, where it stands.
 
 use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::ops::Range;
 
 use crate::guard::Replacement;
@@ -77,15 +78,28 @@ pub(in super::super) struct Edit {
     text: String,
 }
 
-/// `body` with `edits`, which do not overlap.
+impl Edit {
+    /// Puts `null` in the place of a value of `body`.
+    pub(in super::super) fn silence(body: &str, value: &str) -> Self {
+        let start = value.as_ptr() as usize - body.as_ptr() as usize;
+        Self {
+            range: start..start + value.len(),
+            text: "null".into(),
+        }
+    }
+}
+
+/// `body` with `edits`; of those that overlap, with the first and longest.
 pub(in super::super) fn apply(body: &str, mut edits: Vec<Edit>) -> String {
-    edits.sort_by_key(|e| e.range.start);
+    edits.sort_by_key(|e| (e.range.start, Reverse(e.range.end)));
     let mut out = String::with_capacity(body.len());
     let mut at = 0;
     for Edit { range, text } in edits {
-        out.push_str(body.get(at..range.start).unwrap_or_default());
-        out.push_str(&text);
-        at = range.end;
+        if range.start >= at {
+            out.push_str(body.get(at..range.start).unwrap_or_default());
+            out.push_str(&text);
+        }
+        at = at.max(range.end);
     }
     out.push_str(body.get(at..).unwrap_or_default());
     out

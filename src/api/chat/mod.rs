@@ -3,6 +3,7 @@
 //!
 //! - [`json`] — values where they stand.
 //! - [`literal`] — one string, and replacements in it.
+//! - [`path`] — paths as servers take them.
 //! - [`format`] — the providers' formats, by path.
 //! - [`texts`] — the texts of a whole body.
 //! - [`events`] — the events of a body that streams, and the texts in one.
@@ -12,10 +13,12 @@ pub(super) mod events;
 pub(super) mod format;
 mod json;
 mod literal;
+mod path;
 pub(super) mod scan;
 mod texts;
 
 pub(super) use format::Format;
 pub use format::Pointers;
-pub(super) use literal::{Literal, apply};
-pub(super) use texts::{Text, Texts};
+pub(super) use literal::{Edit, Literal, apply};
+pub(super) use path::normalised;
+pub(super) use texts::Texts;

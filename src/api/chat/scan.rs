@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::literal::{Edit, apply};
-use super::{Literal, Text};
+use super::{Literal, Texts};
 use crate::api::service::Service;
 use crate::api::status::ApiError;
 use crate::guard::{Action, Check, Finding, Outcome, Role, Segment, Selection, Verdict};
@@ -127,12 +127,13 @@ pub(in super::super) async fn scan(
     asked: &Asked,
     deadline: Instant,
     body: &str,
-    texts: &[Text<'_>],
+    texts: &Texts<'_>,
 ) -> Result<Scanned, ApiError> {
     let limits = service.ready()?.limits().clone();
     let mut summary = Summary::default();
     let mut edits: Vec<Edit> = Vec::new();
     let said: Vec<(Role, Literal<'_>, Arc<str>)> = texts
+        .texts
         .iter()
         .map(|t| (t.role, t.literal, Arc::from(&*t.literal.decode())))
         .filter(|(_, _, said): &(_, _, Arc<str>)| !said.is_empty())
@@ -172,6 +173,10 @@ pub(in super::super) async fn scan(
             }
         }
         summary.add(&verdict);
+    }
+    if !edits.is_empty() {
+        let echoes = texts.echoes.iter();
+        edits.extend(echoes.map(|value| Edit::silence(body, value)));
     }
     let passes = summary.action != Action::Block && !edits.is_empty();
     Ok(Scanned {

@@ -32,43 +32,34 @@ const DEPTH: usize = 32;
 /// Texts in the order in which they stand.
 #[derive(Debug, Default)]
 pub(in super::super) struct Texts<'b> {
-    texts: Vec<Text<'b>>,
+    pub(in super::super) texts: Vec<Text<'b>>,
+    /// Values that say the same in other ways, and say nothing any more where a text is redacted: the
+    /// probabilities of each token.
+    pub(in super::super) echoes: Vec<&'b str>,
     too_deep: bool,
 }
 
 impl<'b> Texts<'b> {
     /// What a request says.
-    pub(in super::super) fn of_request(
-        format: &Format,
-        body: &'b str,
-    ) -> Result<Vec<Text<'b>>, Unreadable> {
+    pub(in super::super) fn of_request(format: &Format, body: &'b str) -> Result<Self, Unreadable> {
         let raw = json::parse(body)?;
         let root = members(raw);
         let mut texts = Self::default();
-        match format {
-            Format::Chat => {
-                for message in root.all("messages").flat_map(elements) {
-                    texts.message(message);
-                }
+        if let Format::Pointers(pointers) = format {
+            for pointer in &pointers.request {
+                texts.at(Role::User, raw, pointer);
             }
-            Format::Messages => {
-                for system in root.all("system") {
-                    texts.content(Role::System, system, DEPTH);
-                }
-                for message in root.all("messages").flat_map(elements) {
-                    texts.message(message);
-                }
-            }
-            Format::Completions => {
-                for prompt in root.all("prompt").chain(root.all("suffix")) {
-                    texts.prompt(prompt)?;
-                }
-            }
-            Format::Pointers(pointers) => {
-                for pointer in &pointers.request {
-                    texts.at(Role::User, raw, pointer);
-                }
-            }
+            return texts.complete();
+        }
+        // Whatever the path says, a server may take any of these.
+        for system in root.all("system") {
+            texts.content(Role::System, system, DEPTH);
+        }
+        for message in root.all("messages").flat_map(elements) {
+            texts.message(message);
+        }
+        for prompt in root.all("prompt").chain(root.all("suffix")) {
+            texts.prompt(prompt)?;
         }
         texts.complete()
     }
@@ -77,33 +68,28 @@ impl<'b> Texts<'b> {
     pub(in super::super) fn of_response(
         format: &Format,
         body: &'b str,
-    ) -> Result<Vec<Text<'b>>, Unreadable> {
+    ) -> Result<Self, Unreadable> {
         let raw = json::parse(body)?;
         let root = members(raw);
         let mut texts = Self::default();
-        match format {
-            Format::Chat => {
-                for choice in root.all("choices").flat_map(elements) {
-                    for message in members(choice).all("message") {
-                        texts.of_message(Role::Assistant, &members(message));
-                    }
-                }
+        if let Format::Pointers(pointers) = format {
+            for pointer in &pointers.response {
+                texts.at(Role::Assistant, raw, pointer);
             }
-            Format::Completions => {
-                for choice in root.all("choices").flat_map(elements) {
-                    texts.strings(Role::Assistant, &members(choice), "text");
-                }
+            return texts.complete();
+        }
+        for choice in root.all("choices").flat_map(elements) {
+            let choice = members(choice);
+            for message in choice.all("message") {
+                texts.of_message(Role::Assistant, &members(message));
             }
-            Format::Messages => {
-                for content in root.all("content") {
-                    texts.content(Role::Assistant, content, DEPTH);
-                }
-            }
-            Format::Pointers(pointers) => {
-                for pointer in &pointers.response {
-                    texts.at(Role::Assistant, raw, pointer);
-                }
-            }
+            texts.strings(Role::Assistant, &choice, "text");
+            texts
+                .echoes
+                .extend(choice.all("logprobs").map(RawValue::get));
+        }
+        for content in root.all("content") {
+            texts.content(Role::Assistant, content, DEPTH);
         }
         texts.complete()
     }
@@ -140,8 +126,11 @@ impl<'b> Texts<'b> {
             self.strings(role, message, key);
         }
         for call in message.all("tool_calls").flat_map(elements) {
-            for function in members(call).all("function") {
-                self.strings(role, &members(function), "arguments");
+            let call = members(call);
+            for function in call.all("function").chain(call.all("custom")) {
+                let function = members(function);
+                self.strings(role, &function, "arguments");
+                self.strings(role, &function, "input");
             }
         }
         for call in message.all("function_call") {
@@ -152,7 +141,7 @@ impl<'b> Texts<'b> {
         }
     }
 
-    /// A string, or an array of parts, each a string or an object.
+    /// A string, a part, or an array of them.
     fn content(&mut self, role: Role, content: &'b RawValue, depth: usize) {
         let Some(depth) = self.deeper(depth) else {
             return;
@@ -161,14 +150,11 @@ impl<'b> Texts<'b> {
             Value::String(literal) => self.push(role, literal),
             Value::Array(parts) => {
                 for part in parts {
-                    match json::open(part) {
-                        Value::String(literal) => self.push(role, literal),
-                        Value::Object(part) => self.part(role, &part, depth),
-                        _ => {}
-                    }
+                    self.content(role, part, depth);
                 }
             }
-            _ => {}
+            Value::Object(part) => self.part(role, &part, depth),
+            Value::Other => {}
         }
     }
 
@@ -230,10 +216,10 @@ impl<'b> Texts<'b> {
         depth
     }
 
-    fn complete(self) -> Result<Vec<Text<'b>>, Unreadable> {
+    fn complete(self) -> Result<Self, Unreadable> {
         match self.too_deep {
             true => Err(Unreadable::Unscannable("texts are nested too deeply")),
-            false => Ok(self.texts),
+            false => Ok(self),
         }
     }
 
@@ -302,8 +288,8 @@ mod tests {
     use super::super::Pointers;
     use super::*;
 
-    fn said(texts: Result<Vec<Text<'_>>, Unreadable>) -> Vec<(Role, String)> {
-        let texts = texts.unwrap().into_iter();
+    fn said(texts: Result<Texts<'_>, Unreadable>) -> Vec<(Role, String)> {
+        let texts = texts.unwrap().texts.into_iter();
         texts
             .map(|t| (t.role, t.literal.decode().into_owned()))
             .collect()

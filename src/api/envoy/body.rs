@@ -77,8 +77,9 @@ impl Refusal {
     }
 
     /// The guard had no answer.
-    pub(super) fn failed(error: &ApiError) -> Self {
+    pub(super) fn failed(direction: Direction, error: &ApiError) -> Self {
         let status = match error.code {
+            Code::InvalidArgument if direction == Direction::Response => 502,
             Code::InvalidArgument => 400,
             Code::NotFound => 500,
             _ => 503,
@@ -159,7 +160,7 @@ impl WholeBody {
         let texts = texts.map_err(|e| unreadable(e.to_string()))?;
         let scanned = scan(context.service, asked, deadline, &body, &texts)
             .await
-            .map_err(|e| Refusal::failed(&e))?;
+            .map_err(|e| Refusal::failed(self.direction, &e))?;
         *summary = scanned.summary;
         if summary.action == Action::Block {
             return Err(Refusal::blocked(summary));

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use envoy_types::pb::envoy::config::core::v3::HeaderMap;
+use envoy_types::pb::envoy::config::core::v3::{HeaderMap, Metadata};
 use envoy_types::pb::envoy::service::ext_proc::v3::processing_request::Request;
 use envoy_types::pb::envoy::service::ext_proc::v3::{
     HeaderMutation, HttpHeaders, ProcessingRequest, ProcessingResponse, ProtocolConfiguration,
@@ -19,8 +19,8 @@ use super::body::{Context, Direction, Refusal, WholeBody};
 use super::encoding::Encoding;
 use super::reply::{self, NAMESPACE, header};
 use super::stream::EventStream;
-use crate::api::chat::Format;
 use crate::api::chat::scan::{Asked, Summary};
+use crate::api::chat::{Format, normalised};
 use crate::api::gateway::{GatewayConfig, UnknownPaths};
 use crate::api::service::{Service, fresh_id};
 use crate::api::status::ApiError;
@@ -53,6 +53,8 @@ struct Half<'g> {
 /// How bodies come and are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
+    /// Not at all.
+    None,
     /// In parts, an answer to each.
     Streamed,
     /// At once, or its beginning where it is long.
@@ -168,19 +170,14 @@ impl<'s> Exchange<'s> {
         if let Some(config) = message.protocol_config {
             self.configure(config)?;
         }
-        if let Some(metadata) = &message.metadata_context
-            && let Some(ours) = metadata.filter_metadata.get(NAMESPACE)
-            && let Some(Kind::StringValue(policy)) =
-                ours.fields.get("policy").and_then(|v| v.kind.as_ref())
-            && self.asked.policy.is_empty()
-        {
-            self.asked.policy.clone_from(policy);
-        }
         let request = message
             .request
             .ok_or_else(|| ApiError::invalid("request", "is none of headers, body and trailers"))?;
         match request {
-            Request::RequestHeaders(headers) => self.request_headers(headers),
+            Request::RequestHeaders(headers) => {
+                let metadata = message.metadata_context.unwrap_or_default();
+                self.request_headers(headers, &metadata)
+            }
             Request::ResponseHeaders(headers) => self.response_headers(headers),
             Request::RequestBody(body) => {
                 self.body(Direction::Request, &body.body, body.end_of_stream)
@@ -202,7 +199,8 @@ impl<'s> Exchange<'s> {
             (&mut self.response, config.response_body_mode),
         ] {
             half.mode = match BodySendMode::try_from(mode) {
-                Ok(BodySendMode::None | BodySendMode::Streamed) => Mode::Streamed,
+                Ok(BodySendMode::None) => Mode::None,
+                Ok(BodySendMode::Streamed) => Mode::Streamed,
                 Ok(BodySendMode::Buffered | BodySendMode::BufferedPartial) => Mode::Buffered,
                 Ok(BodySendMode::FullDuplexStreamed) => Mode::FullDuplex,
                 Ok(BodySendMode::Grpc) | Err(_) => {
@@ -222,6 +220,7 @@ impl<'s> Exchange<'s> {
     fn request_headers(
         &mut self,
         message: HttpHeaders,
+        metadata: &Metadata,
     ) -> Result<Vec<ProcessingResponse>, ApiError> {
         self.request.begin()?;
         let headers = message.headers.unwrap_or_default();
@@ -231,6 +230,13 @@ impl<'s> Exchange<'s> {
             && !id.contains(char::is_control)
         {
             self.asked.id = id.to_owned();
+        }
+        if let Some(ours) = metadata.filter_metadata.get(NAMESPACE)
+            && let Some(Kind::StringValue(policy)) =
+                ours.fields.get("policy").and_then(|v| v.kind.as_ref())
+            && self.asked.policy.is_empty()
+        {
+            self.asked.policy.clone_from(policy);
         }
         if self.asked.policy.is_empty() {
             let config = self.context.config;
@@ -270,7 +276,18 @@ impl<'s> Exchange<'s> {
                 return Ok(vec![self.refuse(Direction::Request, refusal)]);
             }
         }
+        let unread = |half: &Half<'_>| half.mode == Mode::None;
         match Encoding::of_header(header(&headers, "content-encoding")) {
+            // Bodies of one way may be left alone; of both, nothing is guarded.
+            _ if unread(&self.request) && unread(&self.response) => {
+                let message =
+                    "the gateway sends no bodies: set request_body_mode and response_body_mode";
+                let refusal = Refusal::unreadable(Direction::Request, 500, message.into());
+                if let Some(reply) = self.unscanned(Direction::Request, refusal) {
+                    return Ok(vec![reply]);
+                }
+            }
+            _ if unread(&self.request) => {}
             Ok(encoding) => {
                 let body = WholeBody::new(Direction::Request, format.clone(), encoding);
                 self.request.filter = Filter::Whole(body);
@@ -298,6 +315,7 @@ impl<'s> Exchange<'s> {
         if let Some(format) = &self.format
             && header(&headers, ":status").is_some_and(|s| s.starts_with('2'))
             && !message.end_of_stream
+            && self.response.mode != Mode::None
         {
             let kind = header(&headers, "content-type").unwrap_or_default();
             let kind = kind.split(';').next().unwrap_or_default().trim();
@@ -384,6 +402,9 @@ impl<'s> Exchange<'s> {
             ));
         }
         let mode = half.mode;
+        if mode == Mode::FullDuplex && matches!(half.filter, Filter::Cut) {
+            return Ok(Vec::new()); // its end was sent
+        }
         // Whole without being the end where trailers follow.
         let ends_filter = ends || mode == Mode::Buffered;
         let passes = match self.pass(direction, bytes, ends_filter).await {
@@ -405,6 +426,9 @@ impl<'s> Exchange<'s> {
                 Passes::Last(out) => (out.as_slice(), true),
             };
             replies.extend(reply::streamed(direction, out, last));
+            if last && !ends {
+                self.attach(&mut replies);
+            }
         } else {
             let whole = ends && mode == Mode::Buffered;
             let (Passes::Bytes(out) | Passes::Last(out)) = passes else {
@@ -413,6 +437,9 @@ impl<'s> Exchange<'s> {
             };
             let changed = out != bytes;
             replies.push(reply::body(direction, changed.then_some(out), whole));
+            if matches!(self.half(direction).filter, Filter::Cut) {
+                self.attach(&mut replies);
+            }
         }
         Ok(self.ended(direction, ends, replies))
     }
@@ -427,7 +454,16 @@ impl<'s> Exchange<'s> {
         }
         let duplex = half.mode == Mode::FullDuplex;
         let mut replies = Vec::new();
-        // In the other modes what is held back cannot be sent any more.
+        if duplex && matches!(half.filter, Filter::Cut) {
+            return Ok(Vec::new());
+        }
+        if !duplex && matches!(half.filter, Filter::Whole(_) | Filter::Events(_)) {
+            // What is held back cannot be sent any more.
+            let message =
+                "a body with trailers is read in FULL_DUPLEX_STREAMED or BUFFERED mode only";
+            let refusal = Refusal::unreadable(direction, 500, message.into());
+            return Ok(vec![self.refuse(direction, refusal)]);
+        }
         if duplex {
             let passes = match self.pass(direction, &[], true).await {
                 Ok(passes) => passes,
@@ -563,7 +599,7 @@ impl<'s> Exchange<'s> {
         let halves = [("request", &self.request), ("response", &self.response)];
         let seen: Vec<_> = halves
             .iter()
-            .filter(|(_, half)| half.state != State::Nothing)
+            .filter(|(_, half)| half.state != State::Nothing && half.mode != Mode::None)
             .map(|(name, half)| (*name, &half.summary, half.refusal.as_ref()))
             .collect();
         if let Some(last) = replies.last_mut() {
@@ -594,31 +630,4 @@ impl Half<'_> {
 fn out_of_order(problem: &str) -> ApiError {
     let problem = format!("{problem}; request_header_mode and response_header_mode must be SEND");
     ApiError::new(Code::FailedPrecondition, "OUT_OF_ORDER", problem)
-}
-
-/// A path as most servers take it: percent signs decoded, slashes once, without its query, in lower case.
-pub(super) fn normalised(path: &str) -> String {
-    let path = path.split(['?', '#']).next().unwrap_or_default();
-    let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
-    let mut out = String::with_capacity(decoded.len());
-    for c in decoded.chars() {
-        if !(c == '/' && out.ends_with('/')) {
-            out.extend(c.to_lowercase());
-        }
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_are_read_as_servers_read_them() {
-        assert_eq!(
-            normalised("//v1/chat//completion%73?x=/y"),
-            "/v1/chat/completions"
-        );
-        assert_eq!(normalised("/V1/Messages#a"), "/v1/messages");
-    }
 }

@@ -15,11 +15,10 @@ use tonic::{Code, Request, Response, Status};
 
 use super::body::{Context, Direction, Refusal, WholeBody};
 use super::encoding::Encoding;
-use super::exchange::normalised;
 use super::ext_proc::{ExtProc, POLICY_METADATA};
 use super::reply::{NAMESPACE, header, metadata};
-use crate::api::chat::Format;
 use crate::api::chat::scan::{Asked, Summary};
+use crate::api::chat::{Format, normalised};
 use crate::api::gateway::{CannotRedact, GatewayConfig, UnknownPaths};
 use crate::api::service::{Timed, fresh_id, tenant, unwinding};
 use crate::api::status::ApiError;
@@ -82,7 +81,8 @@ impl ExtAuthz {
         if let Some(id) = value(http, "x-request-id").filter(|id| (1..=128).contains(&id.len())) {
             asked.id = id.to_owned();
         }
-        if asked.policy.is_empty() {
+        // A route's own word stands before that of the filter as a whole.
+        if asked.policy.is_empty() || attributes.context_extensions.contains_key("policy") {
             asked.policy = policy(config, &attributes, http, &path);
         }
         let format = Format::of_path(&path, &config.formats);
@@ -147,6 +147,13 @@ impl ExtAuthz {
             true => http.body.as_bytes(),
             false => &http.raw_body,
         };
+        let length = value(http, "content-length").is_some_and(|l| l.trim() != "0");
+        if bytes.is_empty()
+            && (length || http.size > 0 || value(http, "transfer-encoding").is_some())
+        {
+            let message = "the gateway does not send bodies (with_request_body)";
+            return Err(Refusal::unreadable(request, 500, message.into()));
+        }
         let mut body = WholeBody::new(request, format, encoding);
         body.push(context, bytes)?;
         body.check(context, asked, summary).await

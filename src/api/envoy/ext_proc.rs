@@ -54,7 +54,6 @@ impl ExternalProcessor for ExtProc {
         let (answers, receiver) = mpsc::channel(1);
         let processor = self.clone();
         tokio::spawn(async move {
-            let _place = place;
             let work = async {
                 let ExtProc {
                     service,
@@ -66,6 +65,7 @@ impl ExternalProcessor for ExtProc {
                 exchange.run(request.into_inner(), &answers).await
             };
             let done = Timed::new("ExtProc", &parent).run(unwinding(work)).await;
+            drop(place); // before the caller knows, who may come again at once
             if let Err(error) = done {
                 let _ = answers.send(Err(error.into_status())).await;
             }

@@ -12,7 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::body::{Context, Direction, Refusal, hold};
 use crate::api::chat::events::{Channel, Event, Events, data};
 use crate::api::chat::scan::{Asked, Summary};
-use crate::api::chat::{Format, Literal, apply};
+use crate::api::chat::{Edit, Format, Literal, apply};
 use crate::api::status::ApiError;
 use crate::guard::{Action, Guard, OutputCheck, OutputGuard, Released, Replacement, Role};
 
@@ -29,6 +29,8 @@ pub(super) struct EventStream<'g> {
     /// Bytes of the events that wait, and of all texts so far.
     bytes: usize,
     said: usize,
+    /// Something was redacted.
+    redacted: bool,
     texts: BTreeMap<Channel, Spoken<'g>>,
     held: Option<OwnedSemaphorePermit>,
     _place: OwnedSemaphorePermit,
@@ -41,6 +43,26 @@ struct Waiting {
     data: String,
     at: Option<Range<usize>>,
     parts: Vec<Part>,
+    /// Where values stand in the data that say the same in other ways.
+    echoes: Vec<Range<usize>>,
+    /// It could not be read, and does not pass with the others.
+    unread: bool,
+}
+
+/// What an event says, where its data stands, its parts and echoes, and what ends with it.
+type Read = (
+    String,
+    Option<Range<usize>>,
+    Vec<Part>,
+    Vec<Range<usize>>,
+    Ends,
+);
+
+/// Which texts end with an event.
+enum Ends {
+    Nothing,
+    Choices(Vec<u64>),
+    All,
 }
 
 /// A part of a text within an event.
@@ -78,9 +100,13 @@ impl<'g> EventStream<'g> {
             waiting: VecDeque::new(),
             bytes: 0,
             said: 0,
+            redacted: false,
             texts: BTreeMap::new(),
             held: None,
-            _place: context.service.permit().map_err(|e| Refusal::failed(&e))?,
+            _place: context
+                .service
+                .permit()
+                .map_err(|e| Refusal::failed(Direction::Response, &e))?,
         })
     }
 
@@ -127,15 +153,56 @@ impl<'g> EventStream<'g> {
         out
     }
 
-    /// Reads an event and says its parts to their guards.
+    /// Takes an event in; one that cannot be read waits for who wants it all the same.
     async fn take(
         &mut self,
         context: Context<'_>,
         raw: Vec<u8>,
         summary: &mut Summary,
     ) -> Result<(), Refusal> {
+        self.bytes += raw.len();
+        let read = self.read(context, &raw, summary).await;
+        let (data, at, parts, echoes, ends) = match read {
+            Ok(read) => read,
+            Err(refusal) => {
+                self.waiting.push_back(Waiting {
+                    raw,
+                    data: String::new(),
+                    at: None,
+                    parts: Vec::new(),
+                    echoes: Vec::new(),
+                    unread: true,
+                });
+                return Err(refusal);
+            }
+        };
+        self.waiting.push_back(Waiting {
+            raw,
+            data,
+            at,
+            parts,
+            echoes,
+            unread: false,
+        });
+        match ends {
+            Ends::Nothing => Ok(()),
+            Ends::Choices(ended) => {
+                let ends = |channel: &Channel| ended.contains(&channel.choice);
+                self.end(ends, summary).await
+            }
+            Ends::All => self.end(|_| true, summary).await,
+        }
+    }
+
+    /// Reads an event and says its parts to their guards.
+    async fn read(
+        &mut self,
+        context: Context<'_>,
+        raw: &[u8],
+        summary: &mut Summary,
+    ) -> Result<Read, Refusal> {
         let unreadable = |m: &str| Refusal::unreadable(Direction::Response, 502, m.to_owned());
-        let text = std::str::from_utf8(&raw).map_err(|_| unreadable("an event is not UTF-8"))?;
+        let text = std::str::from_utf8(raw).map_err(|_| unreadable("an event is not UTF-8"))?;
         let (data, at) = data(text).unwrap_or_default();
         let event = Event::read(&self.format, &data);
         let mut parts = Vec::new();
@@ -157,28 +224,31 @@ impl<'g> EventStream<'g> {
             if said.is_empty() {
                 continue;
             }
-            let output = match &mut spoken.guard {
-                Some(output) => output,
-                none => {
-                    spoken.before = start;
-                    let output = OutputGuard::new(
-                        self.guard,
-                        OutputCheck {
-                            id: self.asked.id.clone(),
-                            tenant: self.asked.tenant.clone(),
-                            role: Role::Assistant,
-                            policy: self.asked.policy.clone(),
-                            conversation: None,
-                            timeout: Duration::from_millis(context.config.deadline_ms),
-                        },
-                    );
-                    none.insert(output.map_err(|e| Refusal::failed(&ApiError::from(e)))?)
-                }
-            };
+            let output =
+                match &mut spoken.guard {
+                    Some(output) => output,
+                    none => {
+                        spoken.before = start;
+                        let output = OutputGuard::new(
+                            self.guard,
+                            OutputCheck {
+                                id: self.asked.id.clone(),
+                                tenant: self.asked.tenant.clone(),
+                                role: Role::Assistant,
+                                policy: self.asked.policy.clone(),
+                                conversation: None,
+                                timeout: Duration::from_millis(context.config.deadline_ms),
+                            },
+                        );
+                        none.insert(output.map_err(|e| {
+                            Refusal::failed(Direction::Response, &ApiError::from(e))
+                        })?)
+                    }
+                };
             let passed = output.push(&said).await;
             released.push((
                 *channel,
-                passed.map_err(|e| Refusal::failed(&ApiError::from(e)))?,
+                passed.map_err(|e| Refusal::failed(Direction::Response, &ApiError::from(e)))?,
             ));
             if output.blocked() {
                 self.end(|_| true, summary).await?;
@@ -190,19 +260,17 @@ impl<'g> EventStream<'g> {
                 spoken.note(released);
             }
         }
-        let (ended, ends_all) = (event.ended, event.ends_all);
-        self.bytes += raw.len();
-        self.waiting.push_back(Waiting {
-            raw,
-            data,
-            at,
-            parts,
+        let ends = match (event.ends_all, event.ended.is_empty()) {
+            (true, _) => Ends::All,
+            (false, true) => Ends::Nothing,
+            (false, false) => Ends::Choices(event.ended),
+        };
+        let echoes = event.echoes.iter().map(|echo| {
+            let start = echo.as_ptr() as usize - data.as_ptr() as usize;
+            start..start + echo.len()
         });
-        if ends_all || !ended.is_empty() {
-            let ends = |channel: &Channel| ends_all || ended.contains(&channel.choice);
-            self.end(ends, summary).await?;
-        }
-        Ok(())
+        let echoes = echoes.collect();
+        Ok((data, at, parts, echoes, ends))
     }
 
     /// Ends the texts of these channels, and adds the verdicts on them.
@@ -231,10 +299,11 @@ impl<'g> EventStream<'g> {
     fn release(&mut self) -> Vec<u8> {
         let mut out = Vec::new();
         while let Some(next) = self.waiting.front() {
-            let waits = next.parts.iter().any(|part| {
-                let spoken = self.texts.get(&part.channel);
-                spoken.is_none_or(|s| s.released < part.span.end)
-            });
+            let waits = next.unread
+                || next.parts.iter().any(|part| {
+                    let spoken = self.texts.get(&part.channel);
+                    spoken.is_none_or(|s| s.released < part.span.end)
+                });
             if waits {
                 break;
             }
@@ -268,6 +337,14 @@ impl<'g> EventStream<'g> {
             let literal = Literal::at(&event.data, &part.literal);
             edits.extend(literal.edits(&event.data, within));
             spoken.replaced.retain(|r| r.span.end > part.span.end);
+        }
+        self.redacted |= !edits.is_empty();
+        if self.redacted {
+            let echoes = event
+                .echoes
+                .iter()
+                .filter_map(|at| event.data.get(at.clone()));
+            edits.extend(echoes.map(|value| Edit::silence(&event.data, value)));
         }
         if edits.is_empty() {
             out.extend(event.raw);

@@ -242,7 +242,7 @@ impl Scanner {
         for (entry, end) in ends {
             match entry {
                 Entry::Topic(id) if word_ends(view, end) => {
-                    self.table.title(start, id, view.slice(end..view.end()));
+                    self.table.title(start, end, id);
                     topic = topic
                         .filter(|(_, longest)| *longest >= end)
                         .or(Some((id, end)));

@@ -24,6 +24,8 @@ pub(super) struct Table {
     titles: Vec<(usize, TopicId)>,
     /// Titles that the present line itself may be giving.
     given: Vec<(Columns, TopicId)>,
+    /// Words that end here and are titles if nothing else stands in their cell.
+    asked: Vec<(usize, TopicId)>,
     /// The separator of the table, and how many of it each line has.
     shape: Option<(usize, usize)>,
 }
@@ -32,6 +34,9 @@ impl Table {
     /// Reads `bytes`, which begin at `at`.
     pub(super) fn read(&mut self, bytes: &[u8], at: usize) {
         for (here, byte) in (at + 1..).zip(bytes) {
+            if !self.asked.is_empty() {
+                self.answer(here - 1, *byte);
+            }
             // Most bytes are letters.
             if byte.is_ascii_lowercase() {
                 continue;
@@ -48,13 +53,27 @@ impl Table {
         }
     }
 
-    /// A title: words at `start` that say `topic`, and what follows them.
-    pub(super) fn title(&mut self, start: usize, topic: TopicId, behind: &str) {
-        let behind = behind.trim_start_matches([' ', '"', '\'', '*', ')']);
-        let ends = behind.starts_with(['\r', '\n']) || behind.starts_with(SEPARATORS);
-        if ends && self.opens_cell(start) && self.given.len() < MAX_TITLES {
-            self.given.push((self.columns, topic));
+    /// Words at `start..end` that say `topic`: a title, if their cell ends behind them.
+    pub(super) fn title(&mut self, start: usize, end: usize, topic: TopicId) {
+        if self.opens_cell(start) && self.asked.len() < MAX_TITLES {
+            self.asked.push((end, topic));
         }
+    }
+
+    /// Whether `byte`, at `at`, ends the cell of the words that may be titles.
+    fn answer(&mut self, at: usize, byte: u8) {
+        let ends = matches!(byte, b'\r' | b'\n') || SEPARATORS.contains(&char::from(byte));
+        let goes_on = [b' ', b'"', b'\'', b'*', b')'].contains(&byte);
+        let (columns, given) = (self.columns, &mut self.given);
+        self.asked.retain(|(end, topic)| {
+            if at < *end || goes_on {
+                return true;
+            }
+            if ends && given.len() < MAX_TITLES {
+                given.push((columns, *topic));
+            }
+            false
+        });
     }
 
     /// What the value at `start` is about, if it opens a cell of a column with a title.
