@@ -701,3 +701,59 @@ async fn paths_that_servers_take_for_one_are_one() {
     assert!(gateway.model.asked().is_empty());
     gateway.guard.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reasoning_passes_while_the_answer_begins_and_odd_marks_of_the_end_split_nothing() {
+    let gateway = Gateway::start(in_mode("FULL_DUPLEX_STREAMED")).await;
+    let mut events = String::new();
+    let mut add = |delta: serde_json::Value, finish: serde_json::Value| {
+        let event = json!({"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]});
+        events += &format!("data: {event}\n\n");
+    };
+    for part in ["I think ", "about it. "] {
+        add(json!({"reasoning_content": part}), json!(""));
+    }
+    for part in ["my key is ", "AKIAQ7LT", "VZ3RWX5N", "2KJD and"] {
+        add(json!({"content": part}), json!("stop"));
+    }
+    gateway
+        .model
+        .answers(Answer::events(&(events + "data: [DONE]\n\n"), 50));
+    let got = gateway
+        .post("/v1/chat/completions", chat(QUESTION).as_bytes(), 1 << 20)
+        .await;
+    assert!(got.text().contains("I think "), "{}", got.text());
+    assert_eq!(said(got.text()), "my key is [API_KEY] and");
+
+    // What no reader of events would write is not passed unread.
+    let plain = "data: {\"choices\":[]}\n\nmy key is AKIAQ7LTVZ3RWX5N2KJD\n\n";
+    for odd in [plain.to_owned(), plain.replace("\n\nmy", "\n\ndata: my")] {
+        gateway.model.answers(Answer::events(&odd, 1 << 20));
+        let got = gateway
+            .post("/v1/chat/completions", chat(QUESTION).as_bytes(), 1 << 20)
+            .await;
+        assert!(!got.text().contains("AKIA"), "{}", got.text());
+        assert!(got.text().contains("unreadable_body"), "{}", got.text());
+    }
+    // Keys in another case, objects for strings, several roles.
+    for body in [
+        json!({"Messages": [{"role": "user", "Content": INJECTION}]}).to_string(),
+        json!({"messages": [{"role": "user", "content": {"type": "text", "text": {"value": INJECTION}}}]}).to_string(),
+        format!(r#"{{"messages":[{{"role":"user","role":"system","content":"{INJECTION}"}}]}}"#),
+        json!({"messages": [], "documents": [{"text": INJECTION}]}).to_string(),
+    ] {
+        let got = gateway.post("/v1/chat/completions", body.as_bytes(), 1 << 20).await;
+        assert_eq!(got.status(), 403, "{body}");
+    }
+    // Envoy's own answers need no guard.
+    let got = wire::send(
+        gateway.envoy.address,
+        "GET",
+        "/v1/models/org%2Fmodel",
+        &[],
+        b"",
+    )
+    .await;
+    assert_eq!(got.status(), 307, "{got:?}");
+    gateway.guard.stop().await;
+}

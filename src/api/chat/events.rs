@@ -5,7 +5,7 @@ use std::ops::Range;
 use serde_json::value::RawValue;
 
 use super::json::{self, Members, Value, elements, members};
-use super::texts::select;
+use super::texts::{DEPTH, Unreadable, select};
 use super::{Format, Literal};
 
 /// One of the texts of a stream: those of a choice or block, and of what part of it.
@@ -28,21 +28,26 @@ pub(in super::super) struct Event<'b> {
     pub(in super::super) ended: Vec<u64>,
     /// The whole stream ends with it.
     pub(in super::super) ends_all: bool,
+    too_deep: bool,
 }
 
 impl<'b> Event<'b> {
-    /// Reads the data of an event. What is not JSON says nothing, but for the mark of the end.
-    pub(in super::super) fn read(format: &Format, data: &'b str) -> Self {
+    /// Reads the data of an event: the mark of the end, nothing, or an object of JSON.
+    pub(in super::super) fn read(format: &Format, data: &'b str) -> Result<Self, Unreadable> {
         let mut event = Self::default();
         if data.trim() == "[DONE]" {
             event.ends_all = true;
-        } else if let Ok(raw) = json::parse(data) {
+        } else if !data.trim().is_empty() {
+            let raw = json::parse(data)?;
+            if !raw.get().starts_with('{') {
+                return Err(Unreadable::Unscannable("the data of an event is no object"));
+            }
             match format {
                 Format::Pointers(pointers) => {
                     for (i, pointer) in pointers.event.iter().enumerate() {
-                        for found in select(raw, pointer) {
+                        for (choice, found) in (0..).zip(select(raw, pointer)) {
                             if let Value::String(literal) = json::open(found) {
-                                event.push(0, "pointer", i as u64, literal);
+                                event.push(choice, "pointer", i as u64, literal);
                             }
                         }
                     }
@@ -53,7 +58,10 @@ impl<'b> Event<'b> {
                 }
             }
         }
-        event
+        match event.too_deep {
+            true => Err(Unreadable::Unscannable("texts are nested too deeply")),
+            false => Ok(event),
+        }
     }
 
     fn push(&mut self, choice: u64, part: &'static str, index: u64, literal: Literal<'b>) {
@@ -73,8 +81,15 @@ impl<'b> Event<'b> {
         object: &Members<'b>,
         key: &str,
     ) {
-        for literal in object.strings(key) {
-            self.push(choice, part, index, literal);
+        for value in object.all(key) {
+            match json::strings_within(value, DEPTH) {
+                Some(found) => {
+                    for literal in found {
+                        self.push(choice, part, index, literal);
+                    }
+                }
+                None => self.too_deep = true,
+            }
         }
     }
 
@@ -88,14 +103,17 @@ impl<'b> Event<'b> {
             }
             self.echoes
                 .extend(choice.all("logprobs").map(RawValue::get));
-            if choice.string("finish_reason").is_some() {
-                self.ended.push(index);
-            }
         }
     }
 
     fn openai(&mut self, choice: u64, delta: &Members<'b>) {
-        for part in ["content", "refusal", "reasoning_content", "reasoning"] {
+        for part in [
+            "content",
+            "refusal",
+            "reasoning_content",
+            "reasoning",
+            "reasoning_details",
+        ] {
             self.strings(choice, part, 0, delta, part);
         }
         for audio in delta.all("audio") {
@@ -117,12 +135,22 @@ impl<'b> Event<'b> {
 
     fn anthropic(&mut self, event: &Members<'b>) {
         let index = event.number("index").unwrap_or(0);
-        let parts = ["text", "thinking", "partial_json"];
+        let parts = [
+            "text",
+            "thinking",
+            "partial_json",
+            "citation",
+            "content",
+            "input",
+        ];
         for delta in event.all("delta").chain(event.all("content_block")) {
             let delta = members(delta);
             for part in parts {
                 self.strings(index, part, 0, &delta, part);
             }
+        }
+        for message in event.all("message") {
+            self.strings(index, "content", 0, &members(message), "content");
         }
         match event.string("type").as_deref() {
             Some("content_block_stop") => self.ended.push(index),
@@ -203,24 +231,27 @@ impl Events {
 }
 
 /// The data of an event, and where it stands in it; none where it has none. Data of several lines
-/// stands in no one place.
-pub(in super::super) fn data(event: &str) -> Option<(String, Option<Range<usize>>)> {
-    let mut data: Option<(String, Option<Range<usize>>)> = None;
+/// stands in no one place. What has lines that are no fields of events cannot be read: another reader may
+/// see in them what this one does not.
+pub(in super::super) fn data(event: &str) -> Result<Option<Data>, Unreadable> {
+    let mut data: Option<Data> = None;
     let mut at = 0;
     for line in event.split_inclusive(['\n', '\r']) {
         let start = at;
         at += line.len();
         let line = line.trim_end_matches(['\n', '\r']);
         // A byte order mark may begin a stream.
-        let skipped = line.len() - line.trim_start_matches('\u{feff}').len();
-        let Some(value) = line[skipped..].strip_prefix("data") else {
-            continue;
+        let field = match start {
+            0 => line.trim_start_matches('\u{feff}'),
+            _ => line,
         };
-        let value = match value.strip_prefix(':') {
-            Some(value) => value.strip_prefix(' ').unwrap_or(value),
-            None if value.is_empty() => value,
-            None => continue, // another field
-        };
+        let (name, value) = field.split_once(':').unwrap_or((field, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match name {
+            "data" => {}
+            "" | "event" | "id" | "retry" => continue,
+            _ => return Err(Unreadable::Unscannable("a line of an event is no field")),
+        }
         data = Some(match data {
             None => {
                 let end = start + line.len();
@@ -229,8 +260,11 @@ pub(in super::super) fn data(event: &str) -> Option<(String, Option<Range<usize>
             Some((before, _)) => (before + "\n" + value, None),
         });
     }
-    data
+    Ok(data)
 }
+
+/// What an event's data says, and where it stands in the event.
+type Data = (String, Option<Range<usize>>);
 
 #[cfg(test)]
 mod tests {
@@ -256,15 +290,23 @@ mod tests {
             assert_eq!(events.rest().unwrap(), b"data: c");
             assert_eq!(events.pending(), 0);
         }
-        assert_eq!(data(whole[0]), Some(("a".into(), Some(6..7))));
-        assert_eq!(data(whole[1]), None);
-        assert_eq!(data(whole[2]), Some(("b\n".into(), None)));
-        assert_eq!(data("data:x\n\n"), Some(("x".into(), Some(5..6))));
-        assert_eq!(data("database: x\n\n"), None);
+        let of = |event| data(event).unwrap();
+        assert_eq!(of(whole[0]), Some(("a".into(), Some(6..7))));
+        assert_eq!(of(whole[1]), None);
+        assert_eq!(of(whole[2]), Some(("b\n".into(), None)));
+        assert_eq!(of("data:x\n\n"), Some(("x".into(), Some(5..6))));
+        for odd in [
+            "database: x\n\n",
+            " data: x\n\n",
+            "{}\n",
+            "a: 1\ndata: x\n\n",
+        ] {
+            assert!(data(odd).is_err(), "{odd}");
+        }
     }
 
     fn read(format: &Format, data: &str) -> (Vec<(u64, String, String)>, Vec<u64>, bool) {
-        let event = Event::read(format, data);
+        let event = Event::read(format, data).unwrap();
         let deltas = event.deltas.iter();
         let deltas = deltas
             .map(|(c, l)| (c.choice, c.part.to_owned(), l.decode().into_owned()))
@@ -277,7 +319,10 @@ mod tests {
         let part = |choice, part: &str, text: &str| (choice, part.to_owned(), text.to_owned());
         let chunk = r#"{"choices":[{"index":1,"delta":{"content":"a","tool_calls":[{"index":2,"function":{"arguments":"{"}}]},"finish_reason":"stop"}]}"#;
         let found = vec![part(1, "content", "a"), part(1, "tool_call", "{")];
-        assert_eq!(read(&Format::Chat, chunk), (found, vec![1], false));
+        assert_eq!(read(&Format::Chat, chunk), (found, Vec::new(), false));
+        let parts = r#"{"choices":[{"delta":{"Content":[{"type":"x","text":"a"}]}}]}"#;
+        let found = vec![part(0, "content", "x"), part(0, "content", "a")];
+        assert_eq!(read(&Format::Chat, parts), (found, Vec::new(), false));
         let chunk = r#"{"choices":[{"text":"b","finish_reason":null}]}"#;
         let found = vec![part(0, "completion", "b")];
         assert_eq!(
@@ -294,6 +339,8 @@ mod tests {
             read(&Format::Chat, "[DONE]"),
             (Vec::new(), Vec::new(), true)
         );
-        assert_eq!(read(&Format::Chat, "{"), (Vec::new(), Vec::new(), false));
+        for odd in ["{", "[]", "{} {}", "text"] {
+            assert!(Event::read(&Format::Chat, odd).is_err(), "{odd}");
+        }
     }
 }

@@ -60,19 +60,36 @@ pub(super) fn elements(raw: &RawValue) -> Vec<&RawValue> {
     }
 }
 
-impl<'b> Members<'b> {
-    /// Every value under `key`.
-    pub(super) fn all(&self, key: &str) -> impl Iterator<Item = &'b RawValue> {
-        let named = self.0.iter().filter(move |(name, _)| name.decode() == key);
-        named.map(|(_, value)| *value)
+/// Every string within `raw`, up to `depth` levels deep, keys aside; none where it is deeper.
+pub(super) fn strings_within(raw: &RawValue, depth: usize) -> Option<Vec<Literal<'_>>> {
+    fn add<'b>(raw: &'b RawValue, depth: usize, found: &mut Vec<Literal<'b>>) -> Option<()> {
+        let inner = depth.checked_sub(1)?;
+        match open(raw) {
+            Value::String(literal) => found.push(literal),
+            Value::Array(elements) => {
+                for element in elements {
+                    add(element, inner, found)?;
+                }
+            }
+            Value::Object(members) => {
+                for value in members.values() {
+                    add(value, inner, found)?;
+                }
+            }
+            Value::Other => {}
+        }
+        Some(())
     }
+    let mut found = Vec::new();
+    add(raw, depth, &mut found).map(|()| found)
+}
 
-    /// Every string under `key`.
-    pub(super) fn strings(&self, key: &str) -> impl Iterator<Item = Literal<'b>> {
-        self.all(key).filter_map(|value| match open(value) {
-            Value::String(literal) => Some(literal),
-            _ => None,
-        })
+impl<'b> Members<'b> {
+    /// Every value under `key`, in upper or lower case: some servers take either.
+    pub(super) fn all(&self, key: &str) -> impl Iterator<Item = &'b RawValue> {
+        let named = self.0.iter();
+        let named = named.filter(move |(name, _)| name.decode().eq_ignore_ascii_case(key));
+        named.map(|(_, value)| *value)
     }
 
     /// The last value under `key`, which most readers take, if it is a string.

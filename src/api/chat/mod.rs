@@ -21,4 +21,4 @@ pub(super) use format::Format;
 pub use format::Pointers;
 pub(super) use literal::{Edit, Literal, apply};
 pub(super) use path::normalised;
-pub(super) use texts::Texts;
+pub(super) use texts::{Texts, Unreadable};

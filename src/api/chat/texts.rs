@@ -27,7 +27,9 @@ pub(in super::super) enum Unreadable {
 }
 
 /// Levels of JSON within which texts are looked for.
-const DEPTH: usize = 32;
+pub(super) const DEPTH: usize = 32;
+/// Texts of one body.
+const MOST_TEXTS: usize = 16 << 10;
 
 /// Texts in the order in which they stand.
 #[derive(Debug, Default)]
@@ -37,6 +39,7 @@ pub(in super::super) struct Texts<'b> {
     /// probabilities of each token.
     pub(in super::super) echoes: Vec<&'b str>,
     too_deep: bool,
+    too_many: bool,
 }
 
 impl<'b> Texts<'b> {
@@ -58,6 +61,12 @@ impl<'b> Texts<'b> {
         for message in root.all("messages").flat_map(elements) {
             texts.message(message);
         }
+        // A message by itself, and what some servers take beside messages.
+        texts.of_message(Role::User, &root);
+        texts.strings(Role::Document, &root, "documents");
+        texts.strings(Role::User, &root, "input");
+        texts.strings(Role::System, &root, "instructions");
+        texts.strings(Role::Assistant, &root, "prediction");
         for prompt in root.all("prompt").chain(root.all("suffix")) {
             texts.prompt(prompt)?;
         }
@@ -80,7 +89,7 @@ impl<'b> Texts<'b> {
         }
         for choice in root.all("choices").flat_map(elements) {
             let choice = members(choice);
-            for message in choice.all("message") {
+            for message in choice.all("message").chain(choice.all("delta")) {
                 texts.of_message(Role::Assistant, &members(message));
             }
             texts.strings(Role::Assistant, &choice, "text");
@@ -95,19 +104,26 @@ impl<'b> Texts<'b> {
     }
 
     fn push(&mut self, role: Role, literal: Literal<'b>) {
-        self.texts.push(Text { role, literal });
+        match self.texts.len() < MOST_TEXTS {
+            true => self.texts.push(Text { role, literal }),
+            false => self.too_many = true,
+        }
     }
 
+    /// Whatever is said under `key`, in whatever form.
     fn strings(&mut self, role: Role, object: &Members<'b>, key: &str) {
-        for literal in object.strings(key) {
-            self.push(role, literal);
+        for value in object.all(key) {
+            self.anywhere(role, value, DEPTH);
         }
     }
 
     /// One of the messages of a request.
     fn message(&mut self, message: &'b RawValue) {
         let message = members(message);
+        let roles = message.all("role").count();
         let role = match message.string("role").as_deref() {
+            // Which of them another reader takes, nobody knows.
+            _ if roles > 1 => Role::User,
             Some("system" | "developer") => Role::System,
             Some("assistant" | "model") => Role::Assistant,
             Some("tool" | "function") => Role::Tool,
@@ -122,7 +138,12 @@ impl<'b> Texts<'b> {
         for content in message.all("content") {
             self.content(role, content, DEPTH);
         }
-        for key in ["refusal", "reasoning_content", "reasoning"] {
+        for key in [
+            "refusal",
+            "reasoning_content",
+            "reasoning",
+            "reasoning_details",
+        ] {
             self.strings(role, message, key);
         }
         for call in message.all("tool_calls").flat_map(elements) {
@@ -164,7 +185,16 @@ impl<'b> Texts<'b> {
             Some("document" | "search_result") => Role::Document,
             _ => role,
         };
-        for key in ["text", "refusal", "thinking", "title", "context"] {
+        for key in [
+            "text",
+            "refusal",
+            "thinking",
+            "title",
+            "context",
+            "citations",
+            "input_text",
+            "output_text",
+        ] {
             self.strings(role, part, key);
         }
         for content in part.all("content") {
@@ -191,22 +221,13 @@ impl<'b> Texts<'b> {
 
     /// Every string within `raw`, keys aside.
     fn anywhere(&mut self, role: Role, raw: &'b RawValue, depth: usize) {
-        let Some(depth) = self.deeper(depth) else {
-            return;
-        };
-        match json::open(raw) {
-            Value::String(literal) => self.push(role, literal),
-            Value::Array(elements) => {
-                for element in elements {
-                    self.anywhere(role, element, depth);
+        match json::strings_within(raw, depth) {
+            Some(found) => {
+                for literal in found {
+                    self.push(role, literal);
                 }
             }
-            Value::Object(members) => {
-                for value in members.values() {
-                    self.anywhere(role, value, depth);
-                }
-            }
-            Value::Other => {}
+            None => self.too_deep = true,
         }
     }
 
@@ -217,30 +238,23 @@ impl<'b> Texts<'b> {
     }
 
     fn complete(self) -> Result<Self, Unreadable> {
-        match self.too_deep {
-            true => Err(Unreadable::Unscannable("texts are nested too deeply")),
-            false => Ok(self),
+        match (self.too_deep, self.too_many) {
+            (true, _) => Err(Unreadable::Unscannable("texts are nested too deeply")),
+            (_, true) => Err(Unreadable::Unscannable("there are too many texts")),
+            _ => Ok(self),
         }
     }
 
     /// A string or an array of them; of tokens nobody knows what they say.
     fn prompt(&mut self, prompt: &'b RawValue) -> Result<(), Unreadable> {
-        match json::open(prompt) {
-            Value::String(literal) => self.push(Role::User, literal),
-            Value::Array(prompts) => {
-                for prompt in prompts {
-                    match json::open(prompt) {
-                        Value::String(literal) => self.push(Role::User, literal),
-                        _ => {
-                            return Err(Unreadable::Unscannable(
-                                "the prompt is given as tokens, which cannot be scanned; send it as text",
-                            ));
-                        }
-                    }
-                }
+        const TOKENS: &str =
+            "the prompt is given as tokens, which cannot be scanned; send it as text";
+        for part in elements(prompt) {
+            if matches!(json::open(part), Value::Array(_) | Value::Other) {
+                return Err(Unreadable::Unscannable(TOKENS));
             }
-            _ => {}
         }
+        self.anywhere(Role::User, prompt, DEPTH);
         Ok(())
     }
 
@@ -379,6 +393,9 @@ mod tests {
     fn a_thousand_levels_harm_nobody() {
         let deep = format!("{}{}", "[".repeat(1_000), "]".repeat(1_000));
         let body = format!(r#"{{"messages":[{{"role":"user","content":{deep}}}],"x":{deep}}}"#);
+        let refused = Texts::of_request(&Format::Chat, &body);
+        assert!(matches!(refused, Err(Unreadable::Unscannable(_))));
+        let body = format!(r#"{{"messages":[],"x":{deep}}}"#);
         assert_eq!(said(Texts::of_request(&Format::Chat, &body)), Vec::new());
         let input = format!(
             r#"{{"messages":[{{"role":"assistant","content":[{{"type":"tool_use","input":{deep}}}]}}]}}"#

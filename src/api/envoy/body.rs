@@ -17,6 +17,9 @@ use crate::guard::Action;
 /// Bodies above this are read away from the threads that serve connections.
 const QUICK_BYTES: usize = 64 << 10;
 
+/// Bytes that a body takes while it is read, for each of its own.
+const PARSED: usize = 4;
+
 /// Which half of an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Direction {
@@ -48,9 +51,15 @@ pub(super) struct Refusal {
 impl Refusal {
     /// Blocked for what was found.
     pub(super) fn blocked(summary: &Summary) -> Self {
+        // Or for what was not: the policy fails closed.
+        let found = summary.found.iter().any(|k| k.action == Action::Block);
+        let (status, code) = match found {
+            true => (403, "content_filter"),
+            false => (503, "guard_failed"),
+        };
         Self {
-            status: 403,
-            code: "content_filter",
+            status,
+            code,
             message: summary.blocked_because(),
             scanned: true,
         }
@@ -149,7 +158,7 @@ impl WholeBody {
         hold(
             &mut self.held,
             context.buffers,
-            self.bytes.len() + decoded.len(),
+            self.bytes.len() + PARSED * decoded.len(),
         )?;
         let body = String::from_utf8(decoded)
             .map_err(|_| unreadable("the body is not UTF-8".to_owned()))?;

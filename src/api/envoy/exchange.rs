@@ -57,7 +57,7 @@ enum Mode {
     None,
     /// In parts, an answer to each.
     Streamed,
-    /// At once, or its beginning where it is long.
+    /// At once.
     Buffered,
     /// In parts, answered with other parts.
     FullDuplex,
@@ -201,13 +201,12 @@ impl<'s> Exchange<'s> {
             half.mode = match BodySendMode::try_from(mode) {
                 Ok(BodySendMode::None) => Mode::None,
                 Ok(BodySendMode::Streamed) => Mode::Streamed,
-                Ok(BodySendMode::Buffered | BodySendMode::BufferedPartial) => Mode::Buffered,
+                Ok(BodySendMode::Buffered) => Mode::Buffered,
                 Ok(BodySendMode::FullDuplexStreamed) => Mode::FullDuplex,
-                Ok(BodySendMode::Grpc) | Err(_) => {
+                Ok(BodySendMode::BufferedPartial | BodySendMode::Grpc) | Err(_) => {
                     return Err(ApiError::invalid(
                         "protocol_config",
-                        "bodies are read in the modes STREAMED, BUFFERED, BUFFERED_PARTIAL and \
-                         FULL_DUPLEX_STREAMED",
+                        "bodies are read in the modes STREAMED, BUFFERED and FULL_DUPLEX_STREAMED",
                     ));
                 }
             };
@@ -226,7 +225,7 @@ impl<'s> Exchange<'s> {
         let headers = message.headers.unwrap_or_default();
         let path = normalised(header(&headers, ":path").unwrap_or_default());
         if let Some(id) = header(&headers, "x-request-id")
-            && (1..=128).contains(&id.len())
+            && (1..=self.guard.limits().max_id_bytes).contains(&id.len())
             && !id.contains(char::is_control)
         {
             self.asked.id = id.to_owned();
@@ -308,9 +307,6 @@ impl<'s> Exchange<'s> {
         message: HttpHeaders,
     ) -> Result<Vec<ProcessingResponse>, ApiError> {
         self.response.begin()?;
-        if self.request.state == State::Nothing {
-            return Err(out_of_order("response_headers came before request_headers"));
-        }
         let headers = message.headers.unwrap_or_default();
         if let Some(format) = &self.format
             && header(&headers, ":status").is_some_and(|s| s.starts_with('2'))

@@ -12,12 +12,15 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::body::{Context, Direction, Refusal, hold};
 use crate::api::chat::events::{Channel, Event, Events, data};
 use crate::api::chat::scan::{Asked, Summary};
-use crate::api::chat::{Edit, Format, Literal, apply};
+use crate::api::chat::{Edit, Format, Literal, Unreadable, apply};
 use crate::api::status::ApiError;
 use crate::guard::{Action, Guard, OutputCheck, OutputGuard, Released, Replacement, Role};
 
 /// Texts of one stream at once.
 const MOST_CHANNELS: usize = 256;
+
+/// Bytes that an event takes beside its own.
+const OVERHEAD: usize = 128;
 
 /// A stream of events on its way.
 pub(super) struct EventStream<'g> {
@@ -137,12 +140,14 @@ impl<'g> EventStream<'g> {
         Ok(self.release())
     }
 
-    /// Everything that waits, as it came.
+    /// Everything that waits, with what is known to be redacted.
     pub(super) fn into_bytes(mut self) -> Vec<u8> {
-        let waiting = self.waiting.into_iter().flat_map(|w| w.raw);
-        waiting
-            .chain(self.events.rest().unwrap_or_default())
-            .collect()
+        let mut out = Vec::new();
+        for event in std::mem::take(&mut self.waiting) {
+            self.write(event, &mut out);
+        }
+        out.extend(self.events.rest().unwrap_or_default());
+        out
     }
 
     /// What may still pass of a stream that may not go on, and its end.
@@ -160,7 +165,7 @@ impl<'g> EventStream<'g> {
         raw: Vec<u8>,
         summary: &mut Summary,
     ) -> Result<(), Refusal> {
-        self.bytes += raw.len();
+        self.bytes += raw.len() + OVERHEAD;
         let read = self.read(context, &raw, summary).await;
         let (data, at, parts, echoes, ends) = match read {
             Ok(read) => read,
@@ -203,12 +208,15 @@ impl<'g> EventStream<'g> {
     ) -> Result<Read, Refusal> {
         let unreadable = |m: &str| Refusal::unreadable(Direction::Response, 502, m.to_owned());
         let text = std::str::from_utf8(raw).map_err(|_| unreadable("an event is not UTF-8"))?;
-        let (data, at) = data(text).unwrap_or_default();
-        let event = Event::read(&self.format, &data);
+        let cannot = |e: Unreadable| unreadable(&format!("an event cannot be read: {e}"));
+        let (data, at) = data(text).map_err(cannot)?.unwrap_or_default();
+        let event = Event::read(&self.format, &data).map_err(cannot)?;
+        self.end_others(&event, summary).await?;
         let mut parts = Vec::new();
         let mut released = Vec::new();
         for (channel, literal) in &event.deltas {
-            if self.texts.len() >= MOST_CHANNELS && !self.texts.contains_key(channel) {
+            let open = || self.texts.values().filter(|s| s.guard.is_some()).count();
+            if !self.texts.contains_key(channel) && open() >= MOST_CHANNELS {
                 return Err(unreadable("the stream has too many texts at once"));
             }
             let spoken = self.texts.entry(*channel).or_default();
@@ -273,6 +281,26 @@ impl<'g> EventStream<'g> {
         Ok((data, at, parts, echoes, ends))
     }
 
+    /// Ends the texts of a choice that has gone on to another (from its reasoning to its answer, from one
+    /// tool call to the next), so that they do not hold it up: once, for one that goes on again is not over.
+    async fn end_others(
+        &mut self,
+        event: &Event<'_>,
+        summary: &mut Summary,
+    ) -> Result<(), Refusal> {
+        let said = event.deltas.iter().filter(|(_, l)| !l.decode().is_empty());
+        let said: Vec<Channel> = said.map(|(channel, _)| *channel).collect();
+        let over = self.texts.iter().filter(|(channel, spoken)| {
+            let goes_on = said.iter().any(|c| c.choice == channel.choice);
+            goes_on && !said.contains(channel) && spoken.guard.is_some() && spoken.before == 0
+        });
+        let over: Vec<Channel> = over.map(|(channel, _)| *channel).collect();
+        match over.is_empty() {
+            true => Ok(()),
+            false => self.end(|channel| over.contains(channel), summary).await,
+        }
+    }
+
     /// Ends the texts of these channels, and adds the verdicts on them.
     async fn end(
         &mut self,
@@ -308,7 +336,7 @@ impl<'g> EventStream<'g> {
                 break;
             }
             if let Some(event) = self.waiting.pop_front() {
-                self.bytes -= event.raw.len();
+                self.bytes -= event.raw.len() + OVERHEAD;
                 self.write(event, &mut out);
             }
         }
