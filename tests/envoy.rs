@@ -757,3 +757,58 @@ async fn reasoning_passes_while_the_answer_begins_and_odd_marks_of_the_end_split
     assert_eq!(got.status(), 307, "{got:?}");
     gateway.guard.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn formats_and_policies_are_as_configured() {
+    let mut config = config(bundled());
+    config.server.gateway = toml::from_str(
+        r#"
+        deadline_ms = 30000
+        policy_header = "x-policy"
+        unknown_paths = "block"
+        [policies]
+        "/Generate" = "rag"
+        [[formats]]
+        path = "/Generate"
+        request = ["/inputs/*/said"]
+        response = ["/0/generated_text"]
+        event = ["/token/text"]
+        "#,
+    )
+    .unwrap();
+    let guard = TestServer::start(config).await;
+    let model = Upstream::start().await;
+    let ports = [(8080, model.address), (50051, guard.address)];
+    let envoy = Envoy::start("gateway.yaml", 10_000, &ports, |text| text).await;
+    let post = async |path: &str, headers: &[(&str, &str)], body: String| {
+        wire::post(envoy.address, path, headers, body.as_bytes(), 1 << 20).await
+    };
+    let of = |text: &str| json!({"inputs": [{"said": text}], "other": INJECTION}).to_string();
+    model.answers(Answer::json(
+        &json!([{"generated_text": format!("key {SECRET}")}]).to_string(),
+    ));
+    let answer = post("/generate/now", &[], of(QUESTION)).await;
+    assert_eq!(
+        (answer.status(), answer.text()),
+        (200, r#"[{"generated_text":"key [API_KEY]"}]"#)
+    );
+    assert_eq!(envoy.log(0).await["guard"]["request"]["policy"], "rag");
+    assert_eq!(post("/generate", &[], of(INJECTION)).await.status(), 403);
+    // The header chooses before the path does.
+    post("/generate", &[("x-policy", "code")], of(QUESTION)).await;
+    assert_eq!(envoy.log(2).await["guard"]["request"]["policy"], "code");
+    let mut events = String::new();
+    for part in ["key AKIAQ7", "LTVZ3RWX5N2KJD", " it is"] {
+        events += &format!("data:{}\n\n", json!({"token": {"text": part}}));
+    }
+    model.answers(Answer::events(&events, 10));
+    let answer = post("/generate", &[], of(QUESTION)).await;
+    assert_eq!(
+        answer.text(),
+        events
+            .replace("AKIAQ7", "[API_KEY]")
+            .replace("LTVZ3RWX5N2KJD", "")
+    );
+    assert_eq!(post("/v1/models", &[], "{}".into()).await.status(), 403);
+    guard.stop().await;
+}

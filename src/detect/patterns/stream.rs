@@ -113,6 +113,10 @@ fn advance(
         scanner.advance(lexer, view, found);
         safe = safe.min(scanner.safe());
     }
-    found.sort_by_key(|m| (m.span.start, m.span.end));
+    // In an order that does not depend on when each was found.
+    found.sort_by(|a, b| {
+        let key = |m: &'_ PatternMatch| (m.span.start, m.span.end);
+        key(a).cmp(&key(b)).then_with(|| a.rule.cmp(&b.rule))
+    });
     safe.min(view.base + view.text.len())
 }
