@@ -65,11 +65,21 @@ pub enum CannotRedact {
 }
 
 impl GatewayConfig {
+    /// The same, with its paths as those of requests are compared with them.
+    #[must_use]
+    pub(super) fn prepared(mut self) -> Self {
+        for format in &mut self.formats {
+            format.path = normalised(&format.path);
+        }
+        let policies = self.policies.into_iter();
+        self.policies = policies.map(|(p, name)| (normalised(&p), name)).collect();
+        self
+    }
+
     /// The policy of requests to `path`, which is normalised: that of the longest beginning. Empty where
     /// none is configured.
     pub(super) fn policy_of_path(&self, path: &str) -> &str {
-        let begins = |(p, _): &(&String, &String)| path.starts_with(&normalised(p));
-        let of_path = self.policies.iter().filter(begins);
+        let of_path = self.policies.iter().filter(|(p, _)| path.starts_with(*p));
         of_path
             .max_by_key(|(p, _)| p.len())
             .map_or("", |(_, policy)| policy)

@@ -98,6 +98,15 @@ impl Service {
         self.0.draining.is_cancelled()
     }
 
+    /// The name a caller gives a request, or one of ours where it gives none that can be used.
+    pub(super) fn name(&self, given: Option<&str>) -> String {
+        let usable = |id: &&str| {
+            let most = self.guard().map_or(0, |guard| guard.limits().max_id_bytes);
+            (1..=most).contains(&id.len()) && !id.contains(char::is_control)
+        };
+        given.filter(usable).map_or_else(fresh_id, str::to_owned)
+    }
+
     /// The next message of a stream, or the error that it was silent for too long.
     pub(super) async fn next<T>(&self, messages: &mut Streaming<T>) -> Result<Option<T>, ApiError> {
         let idle = self.0.limits.stream_idle;

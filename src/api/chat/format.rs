@@ -5,8 +5,6 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::path::normalised;
-
 /// How a body says what is said.
 #[derive(Debug, Clone, PartialEq)]
 pub(in super::super) enum Format {
@@ -41,8 +39,7 @@ pub struct Pointers {
 impl Format {
     /// The format of requests to a normalised `path`, and of what answers them; none where it is not known.
     pub(in super::super) fn of_path(path: &str, configured: &[Pointers]) -> Option<Self> {
-        let own = |p: &&Pointers| path.starts_with(&normalised(&p.path));
-        if let Some(pointers) = configured.iter().find(own) {
+        if let Some(pointers) = configured.iter().find(|p| path.starts_with(&p.path)) {
             return Some(Self::Pointers(Arc::new(pointers.clone())));
         }
         if path.ends_with("/chat/completions") {
@@ -91,12 +88,13 @@ impl Format {
 
 #[cfg(test)]
 mod tests {
+    use super::super::path::normalised;
     use super::*;
 
     #[test]
     fn paths_name_formats() {
         let own = Pointers {
-            path: "/Generate/".into(),
+            path: "/generate".into(),
             request: vec!["/inputs".into()],
             response: Vec::new(),
             event: Vec::new(),

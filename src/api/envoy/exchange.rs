@@ -8,23 +8,22 @@ use std::sync::Arc;
 use envoy_types::pb::envoy::config::core::v3::{HeaderMap, Metadata};
 use envoy_types::pb::envoy::service::ext_proc::v3::processing_request::Request;
 use envoy_types::pb::envoy::service::ext_proc::v3::{
-    HeaderMutation, HttpHeaders, ProcessingRequest, ProcessingResponse, ProtocolConfiguration,
+    HttpHeaders, ProcessingRequest, ProcessingResponse, ProtocolConfiguration,
 };
-use envoy_types::pb::google::protobuf::value::Kind;
-use tokio::sync::Semaphore;
 use tokio::sync::mpsc::Sender;
 use tonic::{Code, Status, Streaming};
 
 use super::body::{Context, Direction, Refusal, WholeBody};
 use super::encoding::Encoding;
-use super::reply::{self, NAMESPACE, header};
+use super::half::{Filter, Half, Mode, Passes, State};
+use super::opening::{Opened, open};
+use super::reply::{self, header};
 use super::stream::EventStream;
-use crate::api::chat::scan::{Asked, Summary};
-use crate::api::chat::{Format, normalised};
-use crate::api::gateway::{GatewayConfig, UnknownPaths};
-use crate::api::service::{Service, fresh_id};
+use crate::api::chat::Format;
+use crate::api::chat::scan::Asked;
+use crate::api::service::fresh_id;
 use crate::api::status::ApiError;
-use crate::guard::{Guard, OnError};
+use crate::guard::Guard;
 
 /// An exchange under way.
 pub(super) struct Exchange<'s> {
@@ -39,85 +38,17 @@ pub(super) struct Exchange<'s> {
     refused: bool,
 }
 
-/// The request or the response.
-struct Half<'g> {
-    mode: Mode,
-    state: State,
-    filter: Filter<'g>,
-    /// Headers that wait for the body, and what is to change in them.
-    headers: Option<HeaderMutation>,
-    summary: Summary,
-    refusal: Option<Refusal>,
-}
-
-/// How bodies come and are answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mode {
-    /// Not at all.
-    None,
-    /// In parts, an answer to each.
-    Streamed,
-    /// At once.
-    Buffered,
-    /// In parts, answered with other parts.
-    FullDuplex,
-}
-
-/// What of a half was seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Nothing,
-    Headers,
-    All,
-}
-
-/// What becomes of a body.
-enum Filter<'g> {
-    /// It passes as it is.
-    Pass,
-    /// It is read whole.
-    Whole(WholeBody),
-    /// It is read event by event.
-    Events(Box<EventStream<'g>>),
-    /// It has ended; what comes still is dropped.
-    Cut,
-}
-
-/// What may pass of a body by now.
-enum Passes {
-    /// What came.
-    Same,
-    /// These bytes.
-    Bytes(Vec<u8>),
-    /// These, and nothing more.
-    Last(Vec<u8>),
-}
-
 impl<'s> Exchange<'s> {
     /// An exchange of which nothing is known but on whose behalf it is, and by the route's word which
     /// policy applies.
     pub(super) fn new(
-        service: &'s Service,
+        context: Context<'s>,
         guard: &'s Guard,
-        config: &'s GatewayConfig,
-        buffers: &'s Arc<Semaphore>,
         tenant: Arc<str>,
         policy: String,
     ) -> Self {
-        let half = || Half {
-            mode: Mode::Streamed,
-            state: State::Nothing,
-            filter: Filter::Pass,
-            headers: None,
-            summary: Summary::default(),
-            refusal: None,
-        };
         Self {
-            context: Context {
-                service,
-                config,
-                buffers,
-            },
+            context,
             guard,
             asked: Asked {
                 id: fresh_id(),
@@ -126,8 +57,8 @@ impl<'s> Exchange<'s> {
             },
             format: None,
             fails_closed: true,
-            request: half(),
-            response: half(),
+            request: Half::new(),
+            response: Half::new(),
             refused: false,
         }
     }
@@ -175,8 +106,7 @@ impl<'s> Exchange<'s> {
             .ok_or_else(|| ApiError::invalid("request", "is none of headers, body and trailers"))?;
         match request {
             Request::RequestHeaders(headers) => {
-                let metadata = message.metadata_context.unwrap_or_default();
-                self.request_headers(headers, &metadata)
+                self.request_headers(headers, message.metadata_context.as_ref())
             }
             Request::ResponseHeaders(headers) => self.response_headers(headers),
             Request::RequestBody(body) => {
@@ -219,62 +149,31 @@ impl<'s> Exchange<'s> {
     fn request_headers(
         &mut self,
         message: HttpHeaders,
-        metadata: &Metadata,
+        metadata: Option<&Metadata>,
     ) -> Result<Vec<ProcessingResponse>, ApiError> {
-        self.request.begin()?;
+        begin(&mut self.request)?;
         let headers = message.headers.unwrap_or_default();
-        let path = normalised(header(&headers, ":path").unwrap_or_default());
-        if let Some(id) = header(&headers, "x-request-id")
-            && (1..=self.guard.limits().max_id_bytes).contains(&id.len())
-            && !id.contains(char::is_control)
-        {
-            self.asked.id = id.to_owned();
-        }
-        if let Some(ours) = metadata.filter_metadata.get(NAMESPACE)
-            && let Some(Kind::StringValue(policy)) =
-                ours.fields.get("policy").and_then(|v| v.kind.as_ref())
-            && self.asked.policy.is_empty()
-        {
-            self.asked.policy.clone_from(policy);
-        }
-        if self.asked.policy.is_empty() {
-            let config = self.context.config;
-            let named = config.policy_header.as_ref();
-            let named = named.and_then(|name| header(&headers, name));
-            self.asked.policy = named
-                .unwrap_or_else(|| config.policy_of_path(&path))
-                .to_owned();
-        }
-        self.format = Format::of_path(&path, &self.context.config.formats);
-        let Some(format) = &self.format else {
-            return Ok(match self.context.config.unknown_paths {
-                UnknownPaths::Pass => {
-                    self.begun(Direction::Request, message.end_of_stream, &headers)
-                }
-                UnknownPaths::Block => vec![self.refuse(
-                    Direction::Request,
-                    Refusal {
-                        status: 403,
-                        code: "unknown_path",
-                        message:
-                            "requests to this path are not scanned, and not let through".into(),
-                        scanned: true,
-                    },
-                )],
-            });
-        };
-        match self.guard.policy(&self.asked.policy) {
-            Ok(policy) => self.fails_closed = policy.on_error == OnError::Closed,
-            Err(error) => {
-                let refusal = Refusal {
-                    status: 500,
-                    code: "guard_failed",
-                    message: error.to_string(),
-                    scanned: false,
-                };
-                return Ok(vec![self.refuse(Direction::Request, refusal)]);
+        let opened = open(
+            self.context,
+            self.guard,
+            &mut self.asked,
+            header(&headers, ":path").unwrap_or_default(),
+            metadata,
+            |name| header(&headers, name),
+        );
+        let format = match opened {
+            Ok(Some(Opened {
+                format,
+                fails_closed,
+            })) => {
+                self.fails_closed = fails_closed;
+                self.format.insert(format)
             }
-        }
+            Ok(None) => {
+                return Ok(self.begun(Direction::Request, message.end_of_stream, &headers));
+            }
+            Err(refusal) => return Ok(vec![self.refuse(Direction::Request, refusal)]),
+        };
         let unread = |half: &Half<'_>| half.mode == Mode::None;
         match Encoding::of_header(header(&headers, "content-encoding")) {
             // Bodies of one way may be left alone; of both, nothing is guarded.
@@ -306,7 +205,7 @@ impl<'s> Exchange<'s> {
         &mut self,
         message: HttpHeaders,
     ) -> Result<Vec<ProcessingResponse>, ApiError> {
-        self.response.begin()?;
+        begin(&mut self.response)?;
         let headers = message.headers.unwrap_or_default();
         if let Some(format) = &self.format
             && header(&headers, ":status").is_some_and(|s| s.starts_with('2'))
@@ -398,7 +297,7 @@ impl<'s> Exchange<'s> {
             ));
         }
         let mode = half.mode;
-        if mode == Mode::FullDuplex && matches!(half.filter, Filter::Cut) {
+        if mode == Mode::FullDuplex && half.is_cut() {
             return Ok(Vec::new()); // its end was sent
         }
         // Whole without being the end where trailers follow.
@@ -433,7 +332,7 @@ impl<'s> Exchange<'s> {
             };
             let changed = out != bytes;
             replies.push(reply::body(direction, changed.then_some(out), whole));
-            if matches!(self.half(direction).filter, Filter::Cut) {
+            if self.half(direction).is_cut() {
                 self.attach(&mut replies);
             }
         }
@@ -450,7 +349,7 @@ impl<'s> Exchange<'s> {
         }
         let duplex = half.mode == Mode::FullDuplex;
         let mut replies = Vec::new();
-        if duplex && matches!(half.filter, Filter::Cut) {
+        if duplex && half.is_cut() {
             return Ok(Vec::new());
         }
         if !duplex && matches!(half.filter, Filter::Whole(_) | Filter::Events(_)) {
@@ -497,65 +396,16 @@ impl<'s> Exchange<'s> {
         bytes: &[u8],
         ends: bool,
     ) -> Result<Passes, Box<ProcessingResponse>> {
-        let (context, fails_closed) = (self.context, self.fails_closed);
         let half = match direction {
             Direction::Request => &mut self.request,
             Direction::Response => &mut self.response,
         };
-        let filtered = match &mut half.filter {
-            Filter::Pass => return Ok(Passes::Same),
-            Filter::Cut => return Ok(Passes::Bytes(Vec::new())),
-            Filter::Events(events) => {
-                let passed = events.push(context, bytes, ends, &mut half.summary).await;
-                passed.map(Passes::Bytes)
-            }
-            Filter::Whole(whole) => match whole.push(context, bytes) {
-                Ok(()) if !ends => return Ok(Passes::Bytes(Vec::new())),
-                Ok(()) => whole
-                    .check(context, &self.asked, &mut half.summary)
-                    .await
-                    .map(|redacted| match redacted {
-                        Some(redacted) => {
-                            let length = redacted.len().to_string();
-                            if let Some(change) = &mut half.headers {
-                                let set = [("content-length", length.as_str())];
-                                change.set_headers = reply::mutation(&set, &[]).set_headers;
-                            }
-                            Passes::Bytes(redacted)
-                        }
-                        None => Passes::Same,
-                    }),
-                Err(refusal) => Err(refusal),
-            },
-        };
-        let filter = match &filtered {
-            Ok(_) if !ends => return filtered.map_err(|_| Box::default()),
-            _ => std::mem::replace(&mut half.filter, Filter::Pass),
-        };
-        let refusal = match (filtered, filter) {
-            // All of it, of which `bytes` was the last part.
-            (Ok(Passes::Same), Filter::Whole(whole)) => {
-                return Ok(Passes::Bytes(whole.into_bytes()));
-            }
-            (Ok(passes), _) => return Ok(passes),
-            (Err(refusal), filter) if !refusal.scanned && !fails_closed => {
-                half.refusal = Some(refusal);
-                return Ok(Passes::Bytes(match filter {
-                    Filter::Whole(whole) => whole.into_bytes(),
-                    Filter::Events(events) => events.into_bytes(),
-                    Filter::Pass | Filter::Cut => Vec::new(),
-                }));
-            }
-            (Err(refusal), Filter::Events(mut events)) => {
-                // Its headers have gone out: all that is left is to end it.
-                half.filter = Filter::Cut;
-                let end = events.cut(&refusal);
-                half.refusal = Some(refusal);
-                return Ok(Passes::Last(end));
-            }
-            (Err(refusal), _) => refusal,
-        };
-        Err(Box::new(self.refuse(direction, refusal)))
+        let (asked, fails_closed) = (&self.asked, self.fails_closed);
+        let passed = half.pass(self.context, asked, fails_closed, bytes, ends);
+        match passed.await {
+            Ok(passes) => Ok(passes),
+            Err(refusal) => Err(Box::new(self.refuse(direction, refusal))),
+        }
     }
 
     // === ends ===
@@ -611,16 +461,13 @@ impl<'s> Exchange<'s> {
     }
 }
 
-impl Half<'_> {
-    fn begin(&mut self) -> Result<(), ApiError> {
-        match self.state {
-            State::Nothing => {
-                self.state = State::Headers;
-                Ok(())
-            }
-            _ => Err(out_of_order("headers came twice")),
-        }
+/// Notes that the headers of a half came.
+fn begin(half: &mut Half<'_>) -> Result<(), ApiError> {
+    if half.state != State::Nothing {
+        return Err(out_of_order("headers came twice"));
     }
+    half.state = State::Headers;
+    Ok(())
 }
 
 fn out_of_order(problem: &str) -> ApiError {

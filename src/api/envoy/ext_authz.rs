@@ -9,20 +9,19 @@ use envoy_types::pb::envoy::service::auth::v3::{
     AttributeContext, CheckRequest, CheckResponse, DeniedHttpResponse, OkHttpResponse,
 };
 use envoy_types::pb::envoy::r#type::v3::HttpStatus;
-use envoy_types::pb::google::protobuf::value::Kind;
 use envoy_types::pb::google::rpc;
 use tonic::{Code, Request, Response, Status};
 
-use super::body::{Context, Direction, Refusal, WholeBody};
+use super::body::{Direction, Refusal, WholeBody};
 use super::encoding::Encoding;
 use super::ext_proc::{ExtProc, POLICY_METADATA};
-use super::reply::{NAMESPACE, header, metadata};
+use super::opening::open;
+use super::reply::{header, metadata};
+use crate::api::chat::Format;
 use crate::api::chat::scan::{Asked, Summary};
-use crate::api::chat::{Format, normalised};
-use crate::api::gateway::{CannotRedact, GatewayConfig, UnknownPaths};
+use crate::api::gateway::CannotRedact;
 use crate::api::service::{Timed, fresh_id, tenant, unwinding};
 use crate::api::status::ApiError;
-use crate::guard::OnError;
 use crate::ops::traces;
 
 /// What Envoy sets to `true` on a request of whose body it sent the beginning only.
@@ -71,48 +70,45 @@ impl ExtAuthz {
         mut asked: Asked,
         attributes: AttributeContext,
     ) -> Result<Decision, ApiError> {
-        let config = &*self.0.config;
-        let guard = self.0.service.ready()?;
+        let guard = self.0.context().service.ready()?;
         let http = attributes.request.as_ref().and_then(|r| r.http.as_ref());
         let http = http.ok_or_else(|| {
             ApiError::invalid("attributes.request.http", "is missing: only HTTP is read")
         })?;
-        let path = normalised(&http.path);
-        if let Some(id) = value(http, "x-request-id").filter(|id| (1..=128).contains(&id.len())) {
-            asked.id = id.to_owned();
-        }
         // A route's own word stands before that of the filter as a whole.
-        if asked.policy.is_empty() || attributes.context_extensions.contains_key("policy") {
-            asked.policy = policy(config, &attributes, http, &path);
+        if let Some(policy) = attributes.context_extensions.get("policy") {
+            asked.policy.clone_from(policy);
         }
-        let format = Format::of_path(&path, &config.formats);
+        let metadata = attributes.metadata_context.as_ref();
+        let context = self.0.context();
+        let opened = open(context, guard, &mut asked, &http.path, metadata, |name| {
+            value(http, name)
+        });
         let mut decision = Decision {
-            format: format.clone().unwrap_or(Format::Chat),
+            format: Format::Chat,
             summary: Summary::default(),
             refusal: None,
             passes: true,
         };
-        let Some(format) = format else {
-            if config.unknown_paths == UnknownPaths::Block {
-                let message = "requests to this path are not scanned, and not let through";
-                decision.refuse(403, "unknown_path", message.into());
-            }
-            return Ok(decision);
-        };
-        let fails_closed = match guard.policy(&asked.policy) {
-            Ok(policy) => policy.on_error == OnError::Closed,
-            Err(error) => {
-                decision.refuse(500, "guard_failed", error.to_string());
+        let (format, fails_closed) = match opened {
+            Ok(Some(opened)) => (opened.format, opened.fails_closed),
+            Ok(None) => return Ok(decision),
+            Err(refusal) => {
+                decision.refuse(refusal);
                 return Ok(decision);
             }
         };
+        decision.format = format.clone();
+        let cannot_redact = context.config.cannot_redact;
         match self.scan(&asked, format, http, &mut decision.summary).await {
             Ok(None) => {}
-            Ok(Some(_)) if config.cannot_redact == CannotRedact::Pass => {}
-            Ok(Some(_)) => {
-                let message = "blocked: what must be redacted cannot be here";
-                decision.refuse(403, "content_filter", message.into());
-            }
+            Ok(Some(_)) if cannot_redact == CannotRedact::Pass => {}
+            Ok(Some(_)) => decision.refuse(Refusal {
+                status: 403,
+                code: "content_filter",
+                message: "blocked: what must be redacted cannot be here".into(),
+                scanned: true,
+            }),
             Err(refusal) => {
                 decision.passes = !refusal.scanned && !fails_closed;
                 decision.refusal = Some(refusal);
@@ -130,11 +126,7 @@ impl ExtAuthz {
         summary: &mut Summary,
     ) -> Result<Option<Vec<u8>>, Refusal> {
         let request = Direction::Request;
-        let context = Context {
-            service: &self.0.service,
-            config: &self.0.config,
-            buffers: &self.0.buffers,
-        };
+        let context = self.0.context();
         if value(http, PARTIAL) == Some("true") {
             let message = "only the beginning of the body was sent to be scanned";
             return Err(Refusal::unreadable(request, 413, message.into()));
@@ -161,14 +153,9 @@ impl ExtAuthz {
 }
 
 impl Decision {
-    fn refuse(&mut self, status: u16, code: &'static str, message: String) {
+    fn refuse(&mut self, refusal: Refusal) {
         self.passes = false;
-        self.refusal = Some(Refusal {
-            status,
-            code,
-            message,
-            scanned: true,
-        });
+        self.refusal = Some(refusal);
     }
 
     fn into_response(self) -> CheckResponse {
@@ -214,38 +201,6 @@ fn content_type_json() -> HeaderValueOption {
         }),
         ..HeaderValueOption::default()
     }
-}
-
-/// The policy by the route's word, by metadata of a filter before, by the configured header or the path.
-fn policy(
-    config: &GatewayConfig,
-    attributes: &AttributeContext,
-    http: &HttpRequest,
-    path: &str,
-) -> String {
-    let of_route = attributes.context_extensions.get("policy");
-    let metadata = attributes.metadata_context.as_ref();
-    let of_filter = metadata
-        .and_then(|m| {
-            m.filter_metadata
-                .get(NAMESPACE)?
-                .fields
-                .get("policy")?
-                .kind
-                .as_ref()
-        })
-        .and_then(|kind| match kind {
-            Kind::StringValue(policy) => Some(policy),
-            _ => None,
-        });
-    let of_header = config.policy_header.as_ref();
-    let of_header = of_header.and_then(|name| value(http, name));
-    of_route
-        .or(of_filter)
-        .map(String::as_str)
-        .or(of_header)
-        .unwrap_or_else(|| config.policy_of_path(path))
-        .to_owned()
 }
 
 /// A header of the request, in whichever of the two ways Envoy sends them.

@@ -9,6 +9,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::body::Context;
 use super::exchange::Exchange;
 use crate::api::gateway::GatewayConfig;
 use crate::api::service::{Service, Timed, tenant, unwinding};
@@ -21,10 +22,10 @@ pub(super) const POLICY_METADATA: &str = "x-portcullis-policy";
 /// The service, for Envoy.
 #[derive(Clone)]
 pub(in super::super) struct ExtProc {
-    pub(super) service: Service,
-    pub(super) config: Arc<GatewayConfig>,
+    service: Service,
+    config: Arc<GatewayConfig>,
     /// KiB of bodies that may be held.
-    pub(super) buffers: Arc<Semaphore>,
+    buffers: Arc<Semaphore>,
 }
 
 impl ExtProc {
@@ -32,7 +33,15 @@ impl ExtProc {
         Self {
             service,
             buffers: Arc::new(Semaphore::new(config.max_buffered_bytes >> 10)),
-            config: Arc::new(config),
+            config: Arc::new(config.prepared()),
+        }
+    }
+
+    pub(super) fn context(&self) -> Context<'_> {
+        Context {
+            service: &self.service,
+            config: &self.config,
+            buffers: &self.buffers,
         }
     }
 }
@@ -55,13 +64,8 @@ impl ExternalProcessor for ExtProc {
         let processor = self.clone();
         tokio::spawn(async move {
             let work = async {
-                let ExtProc {
-                    service,
-                    config,
-                    buffers,
-                } = &processor;
-                let guard = service.ready()?;
-                let exchange = Exchange::new(service, guard, config, buffers, tenant, policy);
+                let guard = processor.service.ready()?;
+                let exchange = Exchange::new(processor.context(), guard, tenant, policy);
                 exchange.run(request.into_inner(), &answers).await
             };
             let done = Timed::new("ExtProc", &parent).run(unwinding(work)).await;

@@ -3,6 +3,8 @@
 //! - [`ext_proc`] — external processing: reads and rewrites requests and answers.
 //! - [`ext_authz`] — external authorization: reads requests, and lets them pass or not.
 //! - [`exchange`] — one HTTP exchange: its headers, bodies and trailers in order.
+//! - [`opening`] — what the headers of a request decide.
+//! - [`half`] — the request or the response: what becomes of its body.
 //! - [`body`] — a body that is read whole.
 //! - [`stream`] — a body that streams.
 //! - [`encoding`] — bodies that are compressed.
@@ -13,6 +15,8 @@ mod encoding;
 mod exchange;
 mod ext_authz;
 mod ext_proc;
+mod half;
+mod opening;
 mod reply;
 mod stream;
 

@@ -15,7 +15,7 @@ use tonic::metadata::MetadataMap;
 
 use super::answer::{error, json};
 use crate::api::authenticate::identify;
-use crate::api::service::{Service, Timed, fresh_id};
+use crate::api::service::{Service, Timed};
 use crate::api::status::ApiError;
 use crate::guard::CheckError;
 use crate::ops::auth::Authenticator;
@@ -48,9 +48,7 @@ impl Call {
     /// `x-request-id`, or a new name.
     pub(super) fn id(&self) -> String {
         let given = self.headers.get("x-request-id");
-        let text = given.and_then(|v| v.to_str().ok());
-        text.filter(|t| (1..=128).contains(&t.len()))
-            .map_or_else(fresh_id, str::to_owned)
+        self.service.name(given.and_then(|v| v.to_str().ok()))
     }
 
     /// The policy that the caller's headers name.
