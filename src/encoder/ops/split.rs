@@ -1,10 +1,10 @@
-//! Matrices as AMX reads them: tiles of values that are sums of three bf16 values.
+//! Matrices as AMX reads them: tiles of values that are sums of up to three bf16 values.
 
 use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::simd::amx::{Block, COLUMNS, DEPTH, SIDE, Split, with_tiles};
+use super::simd::amx::{self, Block, COLUMNS, DEPTH, SIDE, Split, Tile, with_tiles};
 use super::vector::Activation;
 
 /// Up to this many row tiles, splitting is not worth another thread.
@@ -61,27 +61,34 @@ impl SplitRows {
 }
 
 /// The right matrix of a product, `[depth, columns]`: panels of 32 columns, each `[depth / 32, 2]`
-/// tiles of 16 columns, the last ones filled up with zeros.
+/// splits of 16 columns, the last ones filled up with zeros.
 #[derive(Debug)]
 pub(super) struct SplitPanels {
     depth: usize,
     columns: usize,
-    tiles: Vec<Split>,
+    /// Tiles of a split: as many as its values need to be exact.
+    parts: usize,
+    tiles: Vec<Tile>,
 }
 
 impl SplitPanels {
     /// Splits the transpose of `rows`, `[columns, depth]`.
     pub(super) fn from_rows_transposed(rows: &[f32], columns: usize, depth: usize) -> Self {
+        let parts = rows.iter().map(|v| amx::parts(*v)).max().unwrap_or(1);
         let count = columns.div_ceil(COLUMNS) * depth.div_ceil(DEPTH) * 2;
         let mut panels = Self {
             depth,
             columns,
-            tiles: vec![Split::ZERO; count],
+            parts,
+            tiles: vec![Tile::ZERO; count * parts],
         };
         for (j, row) in rows.chunks_exact(depth).enumerate() {
             for (k, &value) in row.iter().enumerate() {
-                let (tile, index) = panels.place(j, k);
-                panels.tiles[tile].set(index, value);
+                let (first, index) = panels.place(j, k);
+                let mut rest = value;
+                for tile in &mut panels.tiles[first..][..parts] {
+                    rest = tile.set(index, rest);
+                }
             }
         }
         panels
@@ -89,20 +96,24 @@ impl SplitPanels {
 
     /// The matrix that was split, `[columns, depth]`.
     pub(super) fn to_rows_transposed(&self) -> Vec<f32> {
+        let value = |j, k| {
+            let (first, index) = self.place(j, k);
+            let tiles = self.tiles[first..][..self.parts].iter();
+            tiles.rev().fold(0.0, |sum, tile| sum + tile.get(index))
+        };
         (0..self.columns)
             .flat_map(|j| (0..self.depth).map(move |k| (j, k)))
-            .map(|(j, k)| {
-                let (tile, index) = self.place(j, k);
-                self.tiles[tile].get(index)
-            })
+            .map(|(j, k)| value(j, k))
             .collect()
     }
 
-    /// Tile of column `j` and step `k`, and the place in it.
+    /// First tile of the split of column `j` and step `k`, and the place in it.
     fn place(&self, j: usize, k: usize) -> (usize, usize) {
-        let panel = j / COLUMNS * self.steps() * 2;
-        let tile = panel + k / DEPTH * 2 + j % COLUMNS / SIDE;
-        (tile, k % DEPTH / 2 * DEPTH + j % SIDE * 2 + k % 2)
+        let split = (j / COLUMNS * self.steps() + k / DEPTH) * 2 + j % COLUMNS / SIDE;
+        (
+            split * self.parts,
+            k % DEPTH / 2 * DEPTH + j % SIDE * 2 + k % 2,
+        )
     }
 
     fn steps(&self) -> usize {
@@ -187,11 +198,12 @@ impl SplitPanels {
         ends: impl Fn(usize) -> usize,
         sink: impl Fn(&mut [&mut [T]], &Range<usize>, usize, usize, &mut [f32]) + Sync,
     ) {
-        let steps = self.steps();
+        let (steps, parts) = (self.steps(), self.parts);
+        let panel_tiles = steps * 2 * parts;
         let pairs = x.rows.div_ceil(2 * SIDE);
-        let (parts, step) = self.grid(pairs);
-        let ranges: Vec<Range<usize>> = (0..parts)
-            .map(|i| i * self.count() / parts..(i + 1) * self.count() / parts)
+        let (shares, step) = self.grid(pairs);
+        let ranges: Vec<Range<usize>> = (0..shares)
+            .map(|i| i * self.count() / shares..(i + 1) * self.count() / shares)
             .collect();
         let mut units: Vec<Unit<'_, T>> = Vec::new();
         let mut lines = lines.into_iter();
@@ -217,8 +229,8 @@ impl SplitPanels {
                     for (pair, x) in x.chunks(2 * steps).enumerate() {
                         let height = x.len() / steps * SIDE;
                         for panel in panels.clone() {
-                            let right = &self.tiles[panel * 2 * steps..][..2 * steps];
-                            tiles.product(x, right, &mut block);
+                            let right = &self.tiles[panel * panel_tiles..][..panel_tiles];
+                            tiles.product(x, right, parts, &mut block);
                             let block = &mut block.0[..height * COLUMNS];
                             sink(&mut lines, &panels, pair, panel, block);
                         }
@@ -227,18 +239,18 @@ impl SplitPanels {
             });
     }
 
-    /// Into how many parts the columns are cut, and pairs of row tiles in a unit: every thread reads
-    /// a part of the matrix that stays in its cache, and gets as much work as the others.
+    /// Into how many shares the columns are cut, and pairs of row tiles in a unit: every thread reads
+    /// a share of the matrix that stays in its cache, and gets as much work as the others.
     fn grid(&self, pairs: usize) -> (usize, usize) {
         let threads = rayon::current_num_threads();
-        let size = self.tiles.len() * size_of::<Split>();
-        let parts = if pairs < threads {
+        let size = self.tiles.len() * size_of::<Tile>();
+        let shares = if pairs < threads {
             threads
         } else {
             size.div_ceil(RESIDENT).max(threads.min(self.count() / 4))
         };
-        let parts = parts.clamp(1, self.count());
-        let blocks = (2 * threads).div_ceil(parts);
-        (parts, pairs.div_ceil(blocks).max(1))
+        let shares = shares.clamp(1, self.count());
+        let blocks = (2 * threads).div_ceil(shares);
+        (shares, pairs.div_ceil(blocks).max(1))
     }
 }

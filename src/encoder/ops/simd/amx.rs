@@ -2,7 +2,11 @@
 //!
 //! AMX multiplies bf16 alone, sixteen times as fast as AVX-512 multiplies f32. An f32 value is the sum
 //! of three bf16 values, so six tile products (all but the three that are smaller than the rounding of an
-//! f32 sum), summed in f32, give a product that is as good as an f32 one, more than twice as fast.
+//! f32 sum), summed in f32, give a product that is as good as an f32 one, more than twice as fast. A
+//! matrix whose values are f16 is exact in two parts and needs five products, one of bf16 values three.
+//!
+//! Parts of values above bf16's largest (3.39e38, f32's is 3.40e38) are infinite, and sums with them
+//! are NaN where f32 would have been finite or infinite: not a number either way for a score.
 
 use std::sync::OnceLock;
 
@@ -13,32 +17,46 @@ pub(in crate::encoder::ops) const DEPTH: usize = 32;
 /// Columns of a [`Block`].
 pub(in crate::encoder::ops) const COLUMNS: usize = 2 * SIDE;
 
-/// Three bf16 tiles whose sum is a tile of f32 values, from the largest part to the smallest. Of the
-/// left matrix: 16 rows of 32 steps. Of the right one: 16 rows of two steps for each of 16 columns, the
-/// steps of a column side by side.
+/// A tile of bf16 values. Of the left matrix: 16 rows of 32 steps. Of the right one: 16 rows of two steps
+/// for each of 16 columns, the steps of a column side by side.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
-pub(in crate::encoder::ops) struct Split([[u16; SIDE * DEPTH]; 3]);
+pub(in crate::encoder::ops) struct Tile([u16; SIDE * DEPTH]);
 
-impl Split {
-    pub(in crate::encoder::ops) const ZERO: Self = Self([[0; SIDE * DEPTH]; 3]);
+impl Tile {
+    pub(in crate::encoder::ops) const ZERO: Self = Self([0; SIDE * DEPTH]);
 
-    /// Sets the value at `index` of the tile.
-    pub(in crate::encoder::ops) fn set(&mut self, index: usize, value: f32) {
-        let mut rest = value;
-        for part in &mut self.0 {
-            part[index] = to_bf16(rest);
-            rest -= from_bf16(part[index]);
-        }
+    /// Sets the value at `index` to the bf16 nearest to `value`; what is left of `value`.
+    pub(in crate::encoder::ops) fn set(&mut self, index: usize, value: f32) -> f32 {
+        self.0[index] = to_bf16(value);
+        value - self.get(index)
     }
 
     /// The value at `index`.
     pub(in crate::encoder::ops) fn get(&self, index: usize) -> f32 {
-        let [large, middle, small] = self.0.each_ref().map(|part| from_bf16(part[index]));
-        large + (middle + small)
+        from_bf16(self.0[index])
     }
+}
 
-    /// Sets the first `rows` rows of a tile of the left matrix from rows `stride` apart.
+/// How many bf16 values must be summed to give `value`, from the nearest on: 1 to 3.
+pub(in crate::encoder::ops) fn parts(value: f32) -> usize {
+    let rest = value - from_bf16(to_bf16(value));
+    match rest - from_bf16(to_bf16(rest)) {
+        _ if rest == 0.0 => 1,
+        0.0 => 2,
+        _ => 3,
+    }
+}
+
+/// Tiles of the left matrix whose sum is a tile of f32 values, from the largest part to the smallest.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub(in crate::encoder::ops) struct Split([Tile; 3]);
+
+impl Split {
+    pub(in crate::encoder::ops) const ZERO: Self = Self([Tile::ZERO; 3]);
+
+    /// Sets the first `rows` rows from rows `stride` apart.
     ///
     /// Panics if there are more than 16, or `values` is too short: what the unsafe code relies on.
     pub(in crate::encoder::ops) fn set_rows(&mut self, values: &[f32], stride: usize, rows: usize) {
@@ -51,7 +69,10 @@ impl Split {
         }
         for row in 0..rows {
             for (k, value) in values[row * stride..][..DEPTH].iter().enumerate() {
-                self.set(row * DEPTH + k, *value);
+                let mut rest = *value;
+                for part in &mut self.0 {
+                    rest = part.set(row * DEPTH + k, rest);
+                }
             }
         }
     }
@@ -90,9 +111,19 @@ pub(in crate::encoder::ops) fn available() -> bool {
     })
 }
 
-/// The tile registers of this thread, set up.
+/// The tile registers of this thread, set up until this is dropped.
 pub(in crate::encoder::ops) struct Tiles {
     _on_this_thread: std::marker::PhantomData<*mut ()>,
+}
+
+impl Drop for Tiles {
+    fn drop(&mut self) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `Tiles` exist only where the instruction does.
+        unsafe {
+            x86::release();
+        }
+    }
 }
 
 /// Runs `work` with this thread's tile registers set up. Not to be nested.
@@ -103,38 +134,39 @@ pub(in crate::encoder::ops) fn with_tiles<T>(work: impl FnOnce(&Tiles) -> T) -> 
     unsafe {
         x86::configure();
     }
-    let result = work(&Tiles {
+    work(&Tiles {
         _on_this_thread: std::marker::PhantomData,
-    });
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: as above.
-    unsafe {
-        x86::release();
-    }
-    result
+    })
 }
 
 impl Tiles {
     /// `block = left x right`: one or two row tiles, `[row tiles, depth / 32]`, and the two column
-    /// tiles of a panel, `[depth / 32, 2]`. Every value is one sum in order of the depth.
+    /// tiles of a panel, `[depth / 32, 2, parts]`. Every value is one sum in order of the depth.
     pub(in crate::encoder::ops) fn product(
         &self,
         left: &[Split],
-        right: &[Split],
+        right: &[Tile],
+        parts: usize,
         block: &mut Block,
     ) {
-        let steps = right.len() / 2;
-        assert!(steps > 0 && right.len() == 2 * steps);
+        let steps = right.len() / (2 * parts);
+        assert!(steps > 0 && right.len() == 2 * parts * steps);
         assert!(left.len() == steps || left.len() == 2 * steps);
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: `Tiles` exist only where the instructions do and after the set-up; `left` holds
-        // `steps` splits for each row tile, `right` two for each step, and `block` 32 x 32 values.
-        unsafe {
-            if left.len() == steps {
-                x86::product_1(steps, left.as_ptr(), right.as_ptr(), block);
-            } else {
-                x86::product_2(steps, left.as_ptr(), right.as_ptr(), block);
-            }
+        {
+            let product = match (left.len() / steps, parts) {
+                (1, 1) => x86::product_1_1,
+                (1, 2) => x86::product_1_2,
+                (1, 3) => x86::product_1_3,
+                (2, 1) => x86::product_2_1,
+                (2, 2) => x86::product_2_2,
+                (2, 3) => x86::product_2_3,
+                _ => unreachable!("a value has one to three parts"),
+            };
+            // SAFETY: `Tiles` exist only where the instructions do and after the set-up; `left` holds
+            // `steps` splits for each row tile, `right` two of `parts` tiles for each step, and
+            // `block` 32 x 32 values.
+            unsafe { product(steps, left.as_ptr(), right.as_ptr(), block) };
         }
     }
 }
@@ -148,7 +180,7 @@ mod x86 {
         _mm512_sub_ps,
     };
 
-    use super::{Block, DEPTH, Split};
+    use super::{Block, DEPTH, Split, Tile};
 
     /// AMX-TILE and AMX-BF16.
     pub(super) fn has_tiles() -> bool {
@@ -210,144 +242,139 @@ mod x86 {
         unsafe { asm!("tilerelease", options(nostack, nomem)) };
     }
 
-    /// One row tile.
-    ///
-    /// # Safety
-    /// After [`configure`]; `left` must hold `steps` splits and `right` twice as many.
-    pub(super) unsafe fn product_1(
-        steps: usize,
-        left: *const Split,
-        right: *const Split,
-        block: &mut Block,
-    ) {
-        // SAFETY: each step reads a split of `left` (3072 bytes) and two of `right` (6144 bytes);
-        // the stores write the first 16 rows of 128 bytes of `block`.
-        unsafe {
-            asm!(
-                "tilezero tmm0",
-                "tilezero tmm1",
-                "2:",
-                "tileloadd tmm4, [{left} + {line} + 2048]",
-                "tileloadd tmm6, [{right} + {line} + 0]",
-                "tileloadd tmm7, [{right} + {line} + 3072]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "tileloadd tmm4, [{left} + {line} + 1024]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "tileloadd tmm4, [{left} + {line} + 0]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "tileloadd tmm6, [{right} + {line} + 2048]",
-                "tileloadd tmm7, [{right} + {line} + 5120]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "tileloadd tmm6, [{right} + {line} + 1024]",
-                "tileloadd tmm7, [{right} + {line} + 4096]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "tileloadd tmm4, [{left} + {line} + 1024]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "add {left}, 3072",
-                "add {right}, 6144",
-                "dec {steps}",
-                "jnz 2b",
-                "tilestored [{block} + {row}], tmm0",
-                "tilestored [{block} + {row} + 64], tmm1",
-                left = inout(reg) left => _,
-                right = inout(reg) right => _,
-                steps = inout(reg) steps => _,
-                line = in(reg) 64_usize,
-                row = in(reg) 128_usize,
-                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
-                block = in(reg) block.0.as_mut_ptr(),
-                options(nostack),
-            );
-        }
+    /// Loads a part of the row tiles.
+    macro_rules! left {
+        (1, $part:literal) => {
+            concat!("tileloadd tmm4, [{left} + {line} + ", $part, " * 1024]\n")
+        };
+        (2, $part:literal) => {
+            concat!(
+                left!(1, $part),
+                "tileloadd tmm5, [{second} + {line} + ",
+                $part,
+                " * 1024]\n",
+            )
+        };
     }
 
-    /// Two row tiles.
-    ///
-    /// # Safety
-    /// After [`configure`]; `left` and `right` must hold twice `steps` splits each.
-    pub(super) unsafe fn product_2(
-        steps: usize,
-        left: *const Split,
-        right: *const Split,
-        block: &mut Block,
-    ) {
-        // SAFETY: each step reads a split of each row tile (3072 bytes each, the second tile
-        // `steps` splits after the first) and two of `right` (6144 bytes); the stores write 32 rows of
-        // 128 bytes, which is `block`.
-        unsafe {
-            asm!(
-                "tilezero tmm0",
-                "tilezero tmm1",
-                "tilezero tmm2",
-                "tilezero tmm3",
-                "2:",
-                "tileloadd tmm4, [{left} + {line} + 2048]",
-                "tileloadd tmm5, [{second} + {line} + 2048]",
-                "tileloadd tmm6, [{right} + {line} + 0]",
-                "tileloadd tmm7, [{right} + {line} + 3072]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                "tdpbf16ps tmm3, tmm5, tmm7",
-                "tileloadd tmm4, [{left} + {line} + 1024]",
-                "tileloadd tmm5, [{second} + {line} + 1024]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                "tdpbf16ps tmm3, tmm5, tmm7",
-                "tileloadd tmm4, [{left} + {line} + 0]",
-                "tileloadd tmm5, [{second} + {line} + 0]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                "tdpbf16ps tmm3, tmm5, tmm7",
-                "tileloadd tmm6, [{right} + {line} + 2048]",
-                "tileloadd tmm7, [{right} + {line} + 5120]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                "tdpbf16ps tmm3, tmm5, tmm7",
-                "tileloadd tmm6, [{right} + {line} + 1024]",
-                "tileloadd tmm7, [{right} + {line} + 4096]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                "tdpbf16ps tmm3, tmm5, tmm7",
-                "tileloadd tmm4, [{left} + {line} + 1024]",
-                "tileloadd tmm5, [{second} + {line} + 1024]",
-                "tdpbf16ps tmm0, tmm4, tmm6",
-                "tdpbf16ps tmm1, tmm4, tmm7",
-                "tdpbf16ps tmm2, tmm5, tmm6",
-                "tdpbf16ps tmm3, tmm5, tmm7",
-                "add {left}, 3072",
-                "add {second}, 3072",
-                "add {right}, 6144",
-                "dec {steps}",
-                "jnz 2b",
-                "tilestored [{block} + {row}], tmm0",
-                "tilestored [{block} + {row} + 64], tmm1",
-                "tilestored [{block} + {row} + 2048], tmm2",
-                "tilestored [{block} + {row} + 2112], tmm3",
-                left = inout(reg) left => _,
-                second = inout(reg) left.add(steps) => _,
-                right = inout(reg) right => _,
-                steps = inout(reg) steps => _,
-                line = in(reg) 64_usize,
-                row = in(reg) 128_usize,
-                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
-                block = in(reg) block.0.as_mut_ptr(),
-                options(nostack),
-            );
-        }
+    /// Loads a part of both column tiles, which have `$parts`.
+    macro_rules! right {
+        ($part:literal of $parts:literal) => {
+            concat!(
+                "tileloadd tmm6, [{right} + {line} + ",
+                $part,
+                " * 1024]\n",
+                "tileloadd tmm7, [{right} + {line} + (",
+                $part,
+                " + ",
+                $parts,
+                ") * 1024]\n",
+            )
+        };
     }
+
+    /// Adds the products of what was loaded last.
+    macro_rules! dot {
+        (1) => {
+            "tdpbf16ps tmm0, tmm4, tmm6\ntdpbf16ps tmm1, tmm4, tmm7\n"
+        };
+        (2) => {
+            concat!(
+                dot!(1),
+                "tdpbf16ps tmm2, tmm5, tmm6\ntdpbf16ps tmm3, tmm5, tmm7\n"
+            )
+        };
+    }
+
+    /// A step of the depth: the products of all parts but the smallest, each part loaded once if it can be.
+    macro_rules! step {
+        ($rows:tt, 1) => {
+            concat!(
+                right!(0 of 1),
+                left!($rows, 2), dot!($rows), left!($rows, 1), dot!($rows), left!($rows, 0), dot!($rows),
+            )
+        };
+        ($rows:tt, 2) => {
+            concat!(
+                right!(0 of 2),
+                left!($rows, 2), dot!($rows), left!($rows, 1), dot!($rows), left!($rows, 0), dot!($rows),
+                right!(1 of 2), dot!($rows), left!($rows, 1), dot!($rows),
+            )
+        };
+        ($rows:tt, 3) => {
+            concat!(
+                right!(0 of 3),
+                left!($rows, 2), dot!($rows), left!($rows, 1), dot!($rows), left!($rows, 0), dot!($rows),
+                right!(2 of 3), dot!($rows),
+                right!(1 of 3), dot!($rows), left!($rows, 1), dot!($rows),
+            )
+        };
+    }
+
+    macro_rules! store {
+        (1) => {
+            "tilestored [{block} + {row}], tmm0\ntilestored [{block} + {row} + 64], tmm1\n"
+        };
+        (2) => {
+            concat!(
+                store!(1),
+                "tilestored [{block} + {row} + 2048], tmm2\n",
+                "tilestored [{block} + {row} + 2112], tmm3\n",
+            )
+        };
+    }
+
+    /// A product of `$rows` row tiles with a panel of two column tiles of `$parts` parts.
+    macro_rules! product {
+        ($name:ident, $rows:tt, $parts:tt) => {
+            /// # Safety
+            /// After [`configure`]; `left` must hold `steps` splits for each row tile, and `right`
+            /// twice `steps` splits.
+            pub(super) unsafe fn $name(
+                steps: usize,
+                left: *const Split,
+                right: *const Tile,
+                block: &mut Block,
+            ) {
+                // SAFETY: each step reads a split of each row tile (3072 bytes each, the second tile
+                // `steps` splits after the first) and two of `right`, of 1024 bytes a part; the stores
+                // write 16 rows of 128 bytes of `block` for each row tile, which has 32.
+                unsafe {
+                    asm!(
+                        "tilezero tmm0",
+                        "tilezero tmm1",
+                        "tilezero tmm2",
+                        "tilezero tmm3",
+                        "2:",
+                        step!($rows, $parts),
+                        "add {left}, 3072",
+                        "add {second}, 3072",
+                        concat!("add {right}, 2 * 1024 * ", $parts),
+                        "dec {steps}",
+                        "jnz 2b",
+                        store!($rows),
+                        left = inout(reg) left => _,
+                        second = inout(reg) left.wrapping_add(steps) => _,
+                        right = inout(reg) right => _,
+                        steps = inout(reg) steps => _,
+                        line = in(reg) 64_usize,
+                        row = in(reg) 128_usize,
+                        out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                        out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                        block = in(reg) block.0.as_mut_ptr(),
+                        options(nostack),
+                    );
+                }
+            }
+        };
+    }
+
+    product!(product_1_1, 1, 1);
+    product!(product_1_2, 1, 2);
+    product!(product_1_3, 1, 3);
+    product!(product_2_1, 2, 1);
+    product!(product_2_2, 2, 2);
+    product!(product_2_3, 2, 3);
 
     /// Splits `rows` rows of 32 values, `stride` apart.
     ///
@@ -367,7 +394,7 @@ mod x86 {
                             std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(rest));
                         let back: __m512i = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(part16));
                         rest = _mm512_sub_ps(rest, _mm512_castsi512_ps(back));
-                        _mm256_storeu_si256(part.as_mut_ptr().add(at).cast(), part16);
+                        _mm256_storeu_si256(part.0.as_mut_ptr().add(at).cast(), part16);
                     }
                 }
             }
