@@ -220,3 +220,28 @@ fn every_command_explains_itself() {
         );
     }
 }
+
+#[test]
+fn a_gateway_s_policy_that_is_not_there_is_named_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("portcullis.toml");
+    std::fs::write(&file, "[server.gateway.policies]\n\"/v1\" = \"chatt\"\n").unwrap();
+    let config = file.to_str().unwrap();
+    let package = golden("bert-sequence");
+    let out = portcullis(&[
+        "serve",
+        "--config",
+        config,
+        "--package",
+        package.to_str().unwrap(),
+        "--listen",
+        "127.0.0.1:0",
+        "--metrics",
+        "off",
+    ]);
+    assert_eq!(out.status.code(), Some(2));
+    let error = text(&out.stderr);
+    for word in ["server.gateway.policies", "/v1", "chatt"] {
+        assert!(error.contains(word), "{error}");
+    }
+}

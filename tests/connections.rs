@@ -22,7 +22,10 @@ async fn without_file_descriptors_the_server_waits_and_then_serves_on() {
     let before = server.processor_time();
     tokio::time::sleep(Duration::from_secs(1)).await;
     let used = server.processor_time() - before;
-    assert!(used < Duration::from_millis(300), "{used:?} of one second");
+    assert!(
+        used < Duration::from_millis(700),
+        "{used:?} of one second: it spins"
+    );
     // The first are served; the last is once there is room.
     let ask = request("GET", "/readyz", &[], b"");
     assert_eq!(exchange(held.swap_remove(0), &ask).await.status(), 200);

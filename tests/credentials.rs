@@ -139,21 +139,24 @@ async fn tls_serves_those_who_trust_the_authority() {
     server.stop().await;
 }
 
+/// A server for clients with certificates of the second authority, which serves one of them.
+async fn with_mutual_tls(dir: &Path, ca: &Authority, clients: &Authority) -> TestServer {
+    let mut config = with_tls(dir, ca);
+    config.server.tls_client_ca = Some(write(dir, "clients.pem", &clients.pem()));
+    let server = TestServer::start(config).await;
+    let identity = Some(clients.issue("gateway"));
+    let channel = connect(&server, ca, identity).await.unwrap();
+    wait_ready(&channel).await;
+    let mut client = GuardServiceClient::new(channel);
+    client.check(user("x")).await.unwrap();
+    server
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn mutual_tls_turns_away_clients_without_a_certificate_of_the_authority() {
     let dir = tempfile::tempdir().unwrap();
     let (ca, clients, stranger) = (Authority::new(), Authority::new(), Authority::new());
-    let mut config = with_tls(dir.path(), &ca);
-    config.server.tls_client_ca = Some(write(dir.path(), "clients.pem", &clients.pem()));
-    let server = TestServer::start(config).await;
-    let channel = connect(&server, &ca, Some(clients.issue("gateway")))
-        .await
-        .unwrap();
-    wait_ready(&channel).await;
-    GuardServiceClient::new(channel)
-        .check(user("x"))
-        .await
-        .unwrap();
+    let server = with_mutual_tls(dir.path(), &ca, &clients).await;
     for identity in [None, Some(stranger.issue("gateway"))] {
         // TLS 1.3 reports the refusal on connecting or on first use.
         if let Ok(channel) = connect(&server, &ca, identity).await {
@@ -199,17 +202,7 @@ async fn handshake(
 async fn http_1_and_2_share_the_port_and_the_callers_certificates() {
     let dir = tempfile::tempdir().unwrap();
     let (ca, clients) = (Authority::new(), Authority::new());
-    let mut config = with_tls(dir.path(), &ca);
-    config.server.tls_client_ca = Some(write(dir.path(), "clients.pem", &clients.pem()));
-    let server = TestServer::start(config).await;
-    let channel = connect(&server, &ca, Some(clients.issue("gateway")))
-        .await
-        .unwrap();
-    wait_ready(&channel).await;
-    GuardServiceClient::new(channel)
-        .check(user("x"))
-        .await
-        .unwrap();
+    let server = with_mutual_tls(dir.path(), &ca, &clients).await;
 
     let body = br#"{"segments":[{"role":"ROLE_USER","text":"x"}]}"#;
     let json = [("content-type", "application/json")];

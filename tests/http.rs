@@ -341,7 +341,7 @@ async fn more_at_once_than_the_limit_is_told_to_come_again_and_open_requests_out
     let mut config = tiny();
     config.server.max_in_flight = 1;
     let cost = SimulatedCost {
-        fixed: 0.6,
+        fixed: 1.5,
         a: 0.0,
         b: 0.0,
     };

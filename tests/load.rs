@@ -43,7 +43,7 @@ fn watch(
     std::thread::spawn(move || {
         let mut samples = Vec::new();
         while !stop.load(Ordering::Relaxed) {
-            let count = server.metric(REQUESTS, "method=\"Check\"");
+            let count = server.metric(REQUESTS, "method=\"portcullis.v1.GuardService/Check\"");
             samples.push((Instant::now(), count));
             std::thread::sleep(Duration::from_millis(5));
         }

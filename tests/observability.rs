@@ -86,7 +86,8 @@ async fn metrics_count_and_neither_logs_nor_metrics_hold_a_text() {
 
     let scraped = scrape(metrics);
     let requests = |code| {
-        let series = format!("portcullis_requests_total{{method=\"Check\",code=\"{code}\"}}");
+        let method = "portcullis.v1.GuardService/Check";
+        let series = format!("portcullis_requests_total{{method=\"{method}\",code=\"{code}\"}}");
         value(&scraped, &series)
     };
     assert_eq!(requests("Ok"), 5.0);

@@ -37,13 +37,11 @@ pub(super) fn interceptor(
         let tenant = identify(&auth, request.metadata().as_ref(), request.extensions())
             .map_err(ApiError::into_status)?;
         // Looked at before the body is waited for: the transport would call its end CANCELLED.
-        match deadline::timeout(request.metadata()) {
-            Ok(Some(Duration::ZERO)) => Err(ApiError::from(CheckError::Deadline).into_status()),
-            Err(problem) => Err(ApiError::invalid("grpc-timeout", problem).into_status()),
-            Ok(_) => {
-                request.extensions_mut().insert(tenant);
-                Ok(request)
-            }
+        let timeout = deadline::timeout(request.metadata()).map_err(ApiError::into_status)?;
+        if timeout == Some(Duration::ZERO) {
+            return Err(ApiError::from(CheckError::Deadline).into_status());
         }
+        request.extensions_mut().insert(tenant);
+        Ok(request)
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::chat::{Pointers, normalised};
+use crate::guard::Guard;
 
 /// What a gateway's requests are read as, by which policy, and within which bounds.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -74,6 +75,15 @@ impl GatewayConfig {
         let policies = self.policies.into_iter();
         self.policies = policies.map(|(p, name)| (normalised(&p), name)).collect();
         self
+    }
+
+    /// Fails on a policy that is not there.
+    pub(super) fn check(&self, guard: &Guard) -> Result<(), String> {
+        for (path, policy) in &self.policies {
+            let found = guard.policy(policy);
+            found.map_err(|e| format!("server.gateway.policies.{path:?}: {e}"))?;
+        }
+        Ok(())
     }
 
     /// The policy of requests to `path`, which is normalised: that of the longest beginning. Empty where

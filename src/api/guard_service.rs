@@ -58,8 +58,8 @@ impl GuardApi {
     ) -> CheckStreamResponse {
         // What is too long for an id is not repeated whole.
         let id: String = message.id.chars().take(MAX_ID).collect();
-        let result =
-            Timed::new("CheckStream", parent).run(self.answer_inner(message, tenant, arrived));
+        let result = Timed::new("portcullis.v1.GuardService/CheckStream", parent)
+            .run(self.answer_inner(message, tenant, arrived));
         let result = match result.await {
             Ok(response) => check_stream_response::Result::Response(response),
             Err(error) => check_stream_response::Result::Error(error.into_message()),
@@ -113,14 +113,15 @@ impl GuardService for GuardApi {
         let parent = traces::parent(request.metadata());
         let work = async {
             let _permit = self.0.permit()?;
-            let timeout = deadline::timeout(request.metadata())
-                .map_err(|problem| ApiError::invalid("grpc-timeout", problem))?;
+            let timeout = deadline::timeout(request.metadata())?;
             let tenant = tenant(request.extensions());
             let deadline = self.0.deadline(arrived, timeout);
             self.check_message(request.into_inner(), tenant, deadline)
                 .await
         };
-        let result = Timed::new("Check", &parent).run(work).await;
+        let result = Timed::new("portcullis.v1.GuardService/Check", &parent)
+            .run(work)
+            .await;
         result.map(Response::new).map_err(ApiError::into_status)
     }
 
@@ -158,7 +159,9 @@ impl GuardService for GuardApi {
         tokio::spawn(async move {
             let work = guard_output(&service, request.into_inner(), tenant, &answers);
             let work = unwinding(work);
-            let done = Timed::new("GuardOutput", &parent).run(work).await;
+            let done = Timed::new("portcullis.v1.GuardService/GuardOutput", &parent)
+                .run(work)
+                .await;
             drop(place); // before the caller knows, who may come again at once
             if let Err(error) = done {
                 let _ = answers.send(Err(error.into_status())).await;
@@ -183,7 +186,9 @@ impl GuardService for GuardApi {
                 restored: restored as u32,
             })
         };
-        let restored = Timed::new("Restore", &parent).run(work).await;
+        let restored = Timed::new("portcullis.v1.GuardService/Restore", &parent)
+            .run(work)
+            .await;
         restored.map(Response::new).map_err(ApiError::into_status)
     }
 

@@ -162,7 +162,12 @@ impl Server {
             },
         ));
 
-        let loading = tokio::task::spawn_blocking(load);
+        let gateway = self.config.gateway.clone();
+        let loading = tokio::task::spawn_blocking(move || {
+            let guard = load().map_err(|e| e.to_string())?;
+            gateway.check(&guard)?;
+            Ok::<_, String>(guard)
+        });
         let loaded = tokio::select! {
             biased; // a shutdown that was asked for is not the transport's failure
             () = stop.cancelled() => None,
@@ -182,7 +187,7 @@ impl Server {
                     ended = &mut serving => return Err(transport_ended(ended)),
                 }
             }
-            Some(Ok(Err(error))) => Err(ServeError::Load(error.to_string())),
+            Some(Ok(Err(error))) => Err(ServeError::Load(error)),
             Some(Err(panic)) => Err(ServeError::Load(format!("loading panicked: {panic}"))),
             None => Ok(()),
         };

@@ -1,6 +1,7 @@
 //! What every protocol shares: the guard, the places for requests and streams, the deadline, and what is
 //! counted and traced of each request.
 
+use std::ops::Range;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -14,12 +15,12 @@ use tracing::{Instrument, Span, field};
 
 use super::gateway::CannotRedact;
 use super::status::ApiError;
-use crate::guard::{Check, Guard, Verdict};
+use crate::guard::{Action, Check, Guard, Limits, Segment, Verdict};
 use crate::ops::auth::Tenant;
 use crate::ops::traces::{self, Parent};
 
 /// Checks that one request of many texts may become.
-const MOST_CHECKS: usize = 16;
+const MOST_CHECKS: usize = 64;
 
 /// How much a server takes on at once.
 #[derive(Debug, Clone)]
@@ -98,13 +99,16 @@ impl Service {
         self.0.draining.is_cancelled()
     }
 
+    /// Whether `id` can name a request or a conversation.
+    pub(super) fn usable(&self, id: &str) -> bool {
+        let most = self.guard().map_or(0, |guard| guard.limits().max_id_bytes);
+        (1..=most).contains(&id.len()) && !id.contains(char::is_control)
+    }
+
     /// The name a caller gives a request, or one of ours where it gives none that can be used.
     pub(super) fn name(&self, given: Option<&str>) -> String {
-        let usable = |id: &&str| {
-            let most = self.guard().map_or(0, |guard| guard.limits().max_id_bytes);
-            (1..=most).contains(&id.len()) && !id.contains(char::is_control)
-        };
-        given.filter(usable).map_or_else(fresh_id, str::to_owned)
+        let given = given.filter(|id| self.usable(id));
+        given.map_or_else(fresh_id, str::to_owned)
     }
 
     /// The next message of a stream, or the error that it was silent for too long.
@@ -177,25 +181,53 @@ impl Service {
         try_join_all(all).await
     }
 
-    /// A check of more segments than one may have, in as many as it takes, up to [`MOST_CHECKS`]; each
-    /// verdict comes with the index of its first segment. None for no segment.
+    /// A check of more segments, or bytes of text, than one may have, in as many as it takes, one after
+    /// the other until one blocks; each verdict comes with the index of its first segment. None for no
+    /// segment.
     pub(super) async fn check_long(&self, check: Check) -> Result<Vec<(usize, Verdict)>, ApiError> {
-        let most = self.ready()?.limits().max_segments;
-        let (count, all) = (check.segments.len(), most.saturating_mul(MOST_CHECKS));
-        if count > all {
-            let problem = format!("{count} are given; at most {all}");
+        let parts = in_parts(&check.segments, self.ready()?.limits());
+        if parts.len() > MOST_CHECKS {
+            let (count, needed) = (check.segments.len(), parts.len());
+            let problem =
+                format!("{count} are given, which is {needed} checks; at most {MOST_CHECKS}");
             return Err(ApiError::invalid("texts", problem));
         }
-        let segments = check.segments.chunks(most);
-        let checks: Vec<Check> = segments
-            .map(|segments| Check {
-                segments: segments.to_vec(),
-                ..check.clone()
-            })
-            .collect();
-        let verdicts = self.check_each(&checks).await?;
-        Ok((0..).step_by(most).zip(verdicts).collect())
+        let mut verdicts = Vec::with_capacity(parts.len());
+        for part in parts {
+            let first = part.start;
+            let segments = check.segments[part].to_vec();
+            let (verdict, _) = self
+                .check(&Check {
+                    segments,
+                    ..check.clone()
+                })
+                .await?;
+            let blocked = verdict.action == Action::Block;
+            verdicts.push((first, verdict));
+            if blocked {
+                break;
+            }
+        }
+        Ok(verdicts)
     }
+}
+
+/// Runs of segments that one check may have each; a text beyond the limit alone, to be refused by it.
+fn in_parts(segments: &[Segment], limits: &Limits) -> Vec<Range<usize>> {
+    let mut parts = Vec::new();
+    let mut first = 0;
+    while first < segments.len() {
+        let mut bytes = 0;
+        let rest = segments[first..].iter().take(limits.max_segments);
+        let fits = rest.take_while(|segment| {
+            bytes += segment.text.len();
+            bytes <= limits.max_text_bytes
+        });
+        let end = first + fits.count().max(1);
+        parts.push(first..end);
+        first = end;
+    }
+    parts
 }
 
 /// A panic as an error: it would take every other call on the connection with it.
@@ -265,5 +297,29 @@ impl Drop for Timed {
         .increment(1);
         metrics::histogram!("portcullis_request_seconds", "method" => self.method)
             .record(self.start.elapsed().as_secs_f64());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guard::Role;
+
+    #[test]
+    fn parts_hold_every_segment_once_within_both_limits() {
+        let segments: Vec<Segment> = [3, 4, 9, 30, 1, 1, 1, 1, 10]
+            .map(|bytes| Segment {
+                role: Role::User,
+                text: "x".repeat(bytes).into(),
+            })
+            .into();
+        let limits = Limits {
+            max_text_bytes: 10,
+            max_segments: 3,
+            ..Limits::default()
+        };
+        let parts = in_parts(&segments, &limits);
+        assert_eq!(parts, [0..2, 2..3, 3..4, 4..7, 7..8, 8..9]);
+        assert!(in_parts(&[], &limits).is_empty());
     }
 }

@@ -199,13 +199,11 @@ pub fn check_span(method: &'static str, parent: &Parent) -> Span {
         span.record("otel.name", method)
             .record("http.request.method", verb)
             .record("http.route", route);
-    } else {
-        let own = ("portcullis.v1.GuardService", method);
-        let (service, method) = method.split_once('/').unwrap_or(own);
-        span.record("otel.name", format!("{service}/{method}"))
+    } else if let Some((service, name)) = method.split_once('/') {
+        span.record("otel.name", method)
             .record("rpc.system", "grpc")
             .record("rpc.service", service)
-            .record("rpc.method", method);
+            .record("rpc.method", name);
     }
     if let Some(context) = &parent.0 {
         let _ = span.set_parent(context.clone());

@@ -7,7 +7,7 @@ use super::literal::{Edit, apply};
 use super::{Literal, Texts};
 use crate::api::service::Service;
 use crate::api::status::ApiError;
-use crate::guard::{Action, Check, Finding, Outcome, Role, Segment, Selection, Verdict};
+use crate::guard::{Action, Check, Finding, Outcome, Segment, Selection, Verdict};
 
 /// Kinds of findings that a summary lists.
 const MOST_KINDS: usize = 64;
@@ -129,46 +129,31 @@ pub(in super::super) async fn scan(
     body: &str,
     texts: &Texts<'_>,
 ) -> Result<Scanned, ApiError> {
-    let limits = service.ready()?.limits().clone();
     let mut summary = Summary::default();
     let mut edits: Vec<Edit> = Vec::new();
-    let said: Vec<(Role, Literal<'_>, Arc<str>)> = texts
+    let (literals, segments): (Vec<Literal<'_>>, Vec<Segment>) = texts
         .texts
         .iter()
-        .map(|t| (t.role, t.literal, Arc::from(&*t.literal.decode())))
-        .filter(|(_, _, said): &(_, _, Arc<str>)| !said.is_empty())
-        .collect();
-    let mut rest = said.as_slice();
-    while !rest.is_empty() && summary.action != Action::Block {
-        let mut bytes = 0;
-        let fits = rest.iter().take(limits.max_segments).take_while(|t| {
-            bytes += t.2.len();
-            bytes <= limits.max_text_bytes
-        });
-        // A text beyond the limit goes alone, and is refused by it.
-        let (some, others) = rest.split_at(fits.count().max(1));
-        rest = others;
-        let check = Check {
-            id: asked.id.clone(),
-            tenant: asked.tenant.clone(),
-            segments: some
-                .iter()
-                .map(|(role, _, said)| Segment {
-                    role: *role,
-                    text: said.clone(),
-                })
-                .collect(),
-            selection: Selection::Policy(asked.policy.clone()),
-            deadline,
-            conversation: None,
-            include_scores: false,
-        };
-        let (verdict, _) = {
-            let _permit = service.permit()?;
-            service.check(&check).await?
-        };
+        .map(|t| (t.literal, t.role, t.literal.decode()))
+        .filter(|(_, _, said)| !said.is_empty())
+        .map(|(literal, role, said)| {
+            let text = Arc::from(&*said);
+            (literal, Segment { role, text })
+        })
+        .unzip();
+    let check = Check {
+        id: asked.id.clone(),
+        tenant: asked.tenant.clone(),
+        segments,
+        selection: Selection::Policy(asked.policy.clone()),
+        deadline,
+        conversation: None,
+        include_scores: false,
+    };
+    let _permit = service.permit()?;
+    for (first, verdict) in service.check_long(check).await? {
         for redacted in &verdict.redacted {
-            if let Some((_, literal, _)) = some.get(redacted.segment) {
+            if let Some(literal) = literals.get(first + redacted.segment) {
                 edits.extend(literal.redact(body, &redacted.replaced));
             }
         }

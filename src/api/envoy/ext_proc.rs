@@ -68,7 +68,12 @@ impl ExternalProcessor for ExtProc {
                 let exchange = Exchange::new(processor.context(), guard, tenant, policy);
                 exchange.run(request.into_inner(), &answers).await
             };
-            let done = Timed::new("ExtProc", &parent).run(unwinding(work)).await;
+            let done = Timed::new(
+                "envoy.service.ext_proc.v3.ExternalProcessor/Process",
+                &parent,
+            )
+            .run(unwinding(work))
+            .await;
             drop(place); // before the caller knows, who may come again at once
             if let Err(error) = done {
                 let _ = answers.send(Err(error.into_status())).await;

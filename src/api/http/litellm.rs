@@ -99,15 +99,15 @@ pub(super) async fn answer(call: Call) -> Result<Vec<u8>, ApiError> {
         add(None, of_tools, &definition(tool));
     }
 
-    let name = |id: Option<String>| id.filter(|id| (1..=128).contains(&id.len()));
-    let id = name(request.litellm_call_id);
+    let names = [request.litellm_trace_id, request.litellm_call_id];
+    let [trace, id] = names.map(|id| id.filter(|id| call.service.usable(id)));
     let check = Check {
         id: id.clone().unwrap_or_else(|| call.id()),
         tenant: call.tenant.clone(),
         segments,
         selection: Selection::Policy(call.policy()?.or(params.policy).unwrap_or_default()),
         deadline: call.deadline,
-        conversation: name(request.litellm_trace_id).or(id),
+        conversation: trace.or(id),
         include_scores: false,
     };
     let verdicts = call.service.check_long(check).await?;

@@ -191,8 +191,7 @@ impl GrpcInferenceService for Inference {
         let parent = traces::parent(request.metadata());
         let work = async {
             let _permit = self.0.permit()?;
-            let timeout = deadline::timeout(request.metadata())
-                .map_err(|problem| ApiError::invalid("grpc-timeout", problem))?;
+            let timeout = deadline::timeout(request.metadata())?;
             let tenant = tenant(request.extensions());
             self.infer(request.into_inner(), tenant, arrived, timeout)
                 .await
