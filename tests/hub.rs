@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use portcullis::encoder::Model;
 use portcullis::package::{HubOptions, Package};
@@ -30,6 +31,8 @@ struct State {
     cuts: AtomicUsize,
     /// Answers with content other than what the digests say.
     tampered: bool,
+    /// Requests whose line holds this are never answered.
+    silent_on: Option<&'static str>,
     /// Without this token nothing is given.
     token: Option<&'static str>,
     /// Requests, as `path range`.
@@ -64,6 +67,7 @@ impl Hub {
             cache: cache.to_owned(),
             token: None,
             offline: false,
+            silence: Duration::from_secs(60),
         }
     }
 
@@ -92,6 +96,10 @@ fn answer(mut stream: TcpStream, state: &State, address: SocketAddr) {
     let range = headers.get("range").cloned();
     let noted = format!("{path} {}", range.clone().unwrap_or_default());
     state.seen.lock().unwrap().push(noted);
+    if state.silent_on.is_some_and(|part| path.contains(part)) {
+        std::thread::sleep(Duration::from_secs(10));
+        return;
+    }
 
     let mut send = |status: &str, headers: &[(&str, String)], body: &[u8], cut: bool| {
         let mut head = format!("HTTP/1.1 {status}\r\nconnection: close\r\n");
@@ -326,4 +334,20 @@ fn a_sharded_model_comes_whole_and_a_missing_file_is_named() {
     let cache = tempfile::tempdir().unwrap();
     let error = Package::open_with(Path::new(MODEL), &hub.options(cache.path())).unwrap_err();
     assert!(error.to_string().contains("safetensors"), "{error}");
+}
+
+#[test]
+fn a_hub_that_falls_silent_is_given_up() {
+    for part in ["/api/models/", "model.safetensors"] {
+        let hub = Hub::serve(&golden("bert-sequence"), |s| s.silent_on = Some(part));
+        let cache = tempfile::tempdir().unwrap();
+        let mut options = hub.options(cache.path());
+        options.silence = Duration::from_millis(700);
+        let error = Package::open_with(Path::new(MODEL), &options).unwrap_err();
+        assert!(
+            error.to_string().contains("said nothing for 700ms"),
+            "{error}"
+        );
+        assert!(hub.requests(part) > 0);
+    }
 }

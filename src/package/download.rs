@@ -2,9 +2,14 @@
 //! tools share, pinned to a commit, and checked against the digests the hub lists.
 
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use hf_hub::api::Progress;
 use hf_hub::api::sync::{Api, ApiBuilder, ApiRepo};
 use hf_hub::{Cache, Repo, RepoType};
+use indicatif::ProgressBar;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
@@ -16,6 +21,8 @@ const SCHEME: &str = "hf://";
 const COMPLETE: &str = ".portcullis-complete";
 /// Attempts for a connection that breaks; each goes on where the last one stopped.
 const RETRIES: usize = 5;
+/// Silence of a hub that is waited for, unless told otherwise.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// Where models come from and are kept.
 #[derive(Debug, Clone)]
@@ -28,21 +35,26 @@ pub struct HubOptions {
     pub token: Option<String>,
     /// Use what is cached and never the network.
     pub offline: bool,
+    /// How long the hub may be silent.
+    pub silence: Duration,
 }
 
 impl HubOptions {
     /// From the variables that the hub's other tools read: `HF_ENDPOINT`, `HF_HUB_CACHE`, `HF_HOME`,
-    /// `HF_TOKEN`, `HF_HUB_OFFLINE`.
+    /// `XDG_CACHE_HOME`, `HF_TOKEN`, `HF_TOKEN_PATH`, `HF_HUB_OFFLINE`.
     #[must_use]
     pub fn from_env() -> Self {
         let variable = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
-        let home = variable("HF_HOME").map(PathBuf::from).unwrap_or_else(|| {
-            let user = variable("HOME").map_or_else(std::env::temp_dir, PathBuf::from);
-            user.join(".cache/huggingface")
+        let path = |name: &str| variable(name).map(PathBuf::from);
+        let caches = path("XDG_CACHE_HOME").unwrap_or_else(|| {
+            let user = path("HOME").unwrap_or_else(std::env::temp_dir);
+            user.join(".cache")
         });
-        let cache = variable("HF_HUB_CACHE").map_or_else(|| home.join("hub"), PathBuf::from);
+        let home = path("HF_HOME").unwrap_or_else(|| caches.join("huggingface"));
+        let cache = path("HF_HUB_CACHE").unwrap_or_else(|| home.join("hub"));
         let token = variable("HF_TOKEN").or_else(|| {
-            let written = std::fs::read_to_string(home.join("token")).ok()?;
+            let file = path("HF_TOKEN_PATH").unwrap_or_else(|| home.join("token"));
+            let written = std::fs::read_to_string(file).ok()?;
             Some(written.trim().to_owned()).filter(|t| !t.is_empty())
         });
         Self {
@@ -54,6 +66,7 @@ impl HubOptions {
             token,
             offline: variable("HF_HUB_OFFLINE")
                 .is_some_and(|v| !["0", "false", "no", "off"].contains(&v.to_lowercase().as_str())),
+            silence: SILENCE,
         }
     }
 }
@@ -146,17 +159,32 @@ impl HubModel {
     }
 
     fn download(&self, options: &HubOptions) -> Result<Fetched, PackageError> {
-        let (model, options) = (self.clone(), options.clone());
-        // The client may panic on answers that make no sense; that must stay an error about this model.
-        let worker = std::thread::Builder::new()
+        let heard = Heard::default();
+        let (done, finished) = mpsc::channel();
+        let (model, asked, hearing) = (self.clone(), options.clone(), heard.clone());
+        // The client may panic on answers that make no sense, and waits for a silent hub for ever: both
+        // must stay an error about this model.
+        std::thread::Builder::new()
             .name("download".into())
-            .spawn(move || model.download_here(&options))
+            .spawn(move || done.send(model.download_here(&asked, &hearing)))
             .map_err(|e| self.error(e))?;
-        let broken = |_| Err(self.error("the hub's answers make no sense"));
-        worker.join().unwrap_or_else(broken)
+        loop {
+            let left = options.silence.saturating_sub(heard.ago());
+            match finished.recv_timeout(left) {
+                Ok(fetched) => return fetched,
+                Err(RecvTimeoutError::Timeout) if heard.ago() < options.silence => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    let (hub, silence) = (&options.endpoint, options.silence);
+                    return Err(self.error(format!("{hub} said nothing for {silence:?}")));
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(self.error("the hub's answers make no sense"));
+                }
+            }
+        }
     }
 
-    fn download_here(&self, options: &HubOptions) -> Result<Fetched, PackageError> {
+    fn download_here(&self, options: &HubOptions, heard: &Heard) -> Result<Fetched, PackageError> {
         let cache = Cache::new(options.cache.clone());
         let api = ApiBuilder::from_cache(cache.clone())
             .with_endpoint(options.endpoint.clone())
@@ -171,12 +199,13 @@ impl HubModel {
                 options.endpoint
             ))
         })?;
+        heard.now();
         let commit = listed.sha;
         if !is_commit(&commit) {
             return Err(self.error(format!("the hub names {commit:?} as its commit")));
         }
         let pinned = api.repo(self.at(&commit));
-        let get = |name: &str| self.get(&cache, &api, &pinned, &commit, name);
+        let get = |name: &str| self.get(&cache, &api, &pinned, &commit, name, heard);
         let has = |name: &str| listed.siblings.iter().any(|s| s.rfilename == name);
         for name in ["config.json", "tokenizer.json"] {
             if !has(name) {
@@ -226,6 +255,7 @@ impl HubModel {
         repository: &ApiRepo,
         commit: &str,
         name: &str,
+        heard: &Heard,
     ) -> Result<PathBuf, PackageError> {
         if let Some(path) = cache.repo(self.at(commit)).get(name) {
             return Ok(path);
@@ -237,8 +267,13 @@ impl HubModel {
             let problem = format!("{name}: the hub gives no digest, or another commit");
             return Err(self.error(problem));
         }
+        heard.now();
+        let progress = Watched {
+            heard: heard.clone(),
+            bar: ProgressBar::new(0),
+        };
         repository
-            .get(name)
+            .download_with_progress(name, progress)
             .map_err(|e| self.error(format!("{name}: {e}")))
     }
 
@@ -310,6 +345,50 @@ impl HubModel {
 
     fn error(&self, problem: impl std::fmt::Display) -> PackageError {
         PackageError::hub(&format!("{}@{}", self.repository, self.revision), problem)
+    }
+}
+
+/// When the hub last said something.
+#[derive(Debug, Clone)]
+struct Heard(Arc<Mutex<Instant>>);
+
+impl Default for Heard {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Instant::now())))
+    }
+}
+
+impl Heard {
+    fn now(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    fn ago(&self) -> Duration {
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.elapsed()
+    }
+}
+
+/// The bar of a download, which tells that something came.
+struct Watched {
+    heard: Heard,
+    bar: ProgressBar,
+}
+
+impl Progress for Watched {
+    fn init(&mut self, size: usize, filename: &str) {
+        self.heard.now();
+        Progress::init(&mut self.bar, size, filename);
+    }
+
+    fn update(&mut self, size: usize) {
+        self.heard.now();
+        Progress::update(&mut self.bar, size);
+    }
+
+    fn finish(&mut self) {
+        self.heard.now();
+        Progress::finish(&mut self.bar);
     }
 }
 
