@@ -12,6 +12,8 @@ use portcullis::api::pb::v1::guard_service_client::GuardServiceClient;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
 
 use crate::support::{golden, user, wait_ready};
 
@@ -165,9 +167,9 @@ async fn an_open_health_watch_does_not_hold_up_the_end() {
     let package = golden("bert-sequence");
     let mut program = Program::start(&["--package", package.to_str().unwrap()]);
     let channel = program.channel().await;
-    let mut health = tonic_health::pb::health_client::HealthClient::new(channel);
+    let mut health = HealthClient::new(channel);
     let mut watch = health
-        .watch(tonic_health::pb::HealthCheckRequest::default())
+        .watch(HealthCheckRequest::default())
         .await
         .unwrap()
         .into_inner();
@@ -183,6 +185,40 @@ async fn an_open_health_watch_does_not_hold_up_the_end() {
         "{:?}",
         start.elapsed()
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_are_taken_until_balancers_have_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("portcullis.toml");
+    std::fs::write(&file, "[server]\nshutdown_delay_ms = 3000\n").unwrap();
+    let package = golden("bert-sequence");
+    let args = ["--config", file.to_str().unwrap()];
+    let mut program =
+        Program::start(&[&args[..], &["--package", package.to_str().unwrap()]].concat());
+    let mut health = HealthClient::new(program.channel().await);
+    let start = Instant::now();
+    program.terminate();
+    let told = async {
+        while ready(&mut health).await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(2), told)
+        .await
+        .expect("NOT_SERVING at once");
+    // A new connection is still taken, and served.
+    let url = format!("http://{}", program.address);
+    let channel = Endpoint::from_shared(url).unwrap().connect().await.unwrap();
+    let mut client = GuardServiceClient::new(channel);
+    client.check(user("x")).await.unwrap();
+    assert_eq!(program.child.wait().unwrap().code(), Some(0));
+    assert!(start.elapsed() > Duration::from_secs(3));
+}
+
+async fn ready(health: &mut HealthClient<Channel>) -> bool {
+    let answer = health.check(HealthCheckRequest::default()).await;
+    answer.unwrap().into_inner().status == 1
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -48,7 +48,10 @@ pub struct ServerConfig {
     pub stream_idle_ms: u64,
     /// Calls at once on one connection.
     pub max_calls_per_connection: u32,
-    /// Time that open calls get to finish after SIGTERM, in milliseconds.
+    /// How long, after SIGTERM, calls are still taken while health says NOT_SERVING, in milliseconds:
+    /// the time that balancers need to notice.
+    pub shutdown_delay_ms: u64,
+    /// Time that open calls get to finish after that, in milliseconds.
     pub drain_timeout_ms: u64,
     /// Bodies that gateways bring.
     pub gateway: GatewayConfig,
@@ -73,6 +76,7 @@ impl Default for ServerConfig {
             stream_in_flight: 64,
             stream_idle_ms: 600_000,
             max_calls_per_connection: 1_024,
+            shutdown_delay_ms: 0,
             drain_timeout_ms: 30_000,
             gateway: GatewayConfig::default(),
         }

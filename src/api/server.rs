@@ -137,7 +137,8 @@ impl Server {
         };
         let limits_end = limits.max_deadline;
         let stop = handle.0.clone();
-        let service = Service::new(limits, stop.clone());
+        let drain = CancellationToken::new();
+        let service = Service::new(limits, stop.clone(), drain.clone());
         let (health, health_service) = tonic_health::server::health_reporter();
         set_health(&health, ServingStatus::NotServing).await;
 
@@ -154,7 +155,7 @@ impl Server {
             .add_service(health_service.max_decoding_message_size(SMALL_MESSAGE));
         let routes = http::beside(routes, &service, &self.auth, self.config.max_message_bytes);
         let incoming = accepted(self.incoming, self.config.max_connections, self.tls);
-        let stopped = stop.clone();
+        let stopped = drain.clone();
         let mut serving = tokio::spawn(transport.add_routes(routes).serve_with_incoming_shutdown(
             incoming,
             async move {
@@ -193,6 +194,10 @@ impl Server {
         };
         set_health(&health, ServingStatus::NotServing).await;
         stop.cancel();
+        if result.is_ok() && service.guard().is_some() {
+            tokio::time::sleep(Duration::from_millis(self.config.shutdown_delay_ms)).await;
+        }
+        drain.cancel();
         tracing::info!("draining");
         let patience = Duration::from_millis(self.config.drain_timeout_ms);
         // Checks are waited for; a health watch, which never ends, is not.

@@ -50,18 +50,24 @@ struct State {
     limits: ServiceLimits,
     in_flight: Arc<Semaphore>,
     streams: Arc<Semaphore>,
+    leaving: CancellationToken,
     draining: CancellationToken,
 }
 
 impl Service {
-    /// A service that is still loading; `draining` ends its streams.
+    /// A service that is still loading; it is not ready from `leaving` on, and `draining` ends its streams.
     #[must_use]
-    pub(super) fn new(limits: ServiceLimits, draining: CancellationToken) -> Self {
+    pub(super) fn new(
+        limits: ServiceLimits,
+        leaving: CancellationToken,
+        draining: CancellationToken,
+    ) -> Self {
         Self(Arc::new(State {
             guard: OnceLock::new(),
             in_flight: Arc::new(Semaphore::new(limits.max_in_flight)),
             streams: Arc::new(Semaphore::new(limits.max_streams)),
             limits,
+            leaving,
             draining,
         }))
     }
@@ -94,9 +100,9 @@ impl Service {
         self.0.draining.cancelled().await;
     }
 
-    /// Whether no more requests are taken.
-    pub(super) fn is_draining(&self) -> bool {
-        self.0.draining.is_cancelled()
+    /// Whether the server is shutting down.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.0.leaving.is_cancelled()
     }
 
     /// Whether `id` can name a request or a conversation.

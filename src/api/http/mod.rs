@@ -57,7 +57,7 @@ fn state(status: &str) -> Response {
 /// Whether requests are taken.
 fn readiness(service: &Service) -> Response {
     match service.ready() {
-        _ if service.is_draining() => error(ApiError::draining()),
+        _ if service.is_leaving() => error(ApiError::draining()),
         Ok(_) => state("ready"),
         Err(loading) => error(loading),
     }

@@ -143,7 +143,7 @@ impl GrpcInferenceService for Inference {
         &self,
         _: Request<pb::ServerReadyRequest>,
     ) -> Result<Response<pb::ServerReadyResponse>, Status> {
-        let ready = self.0.guard().is_some() && !self.0.is_draining();
+        let ready = self.0.guard().is_some() && !self.0.is_leaving();
         Ok(Response::new(pb::ServerReadyResponse { ready }))
     }
 
@@ -152,7 +152,7 @@ impl GrpcInferenceService for Inference {
         request: Request<pb::ModelReadyRequest>,
     ) -> Result<Response<pb::ModelReadyResponse>, Status> {
         let asked = request.into_inner();
-        let ready = self.model(&asked.name, &asked.version).is_ok() && !self.0.is_draining();
+        let ready = self.model(&asked.name, &asked.version).is_ok() && !self.0.is_leaving();
         Ok(Response::new(pb::ModelReadyResponse { ready }))
     }
 
