@@ -180,7 +180,7 @@ impl Service {
     /// A check of more segments than one may have, in as many as it takes, up to [`MOST_CHECKS`]; each
     /// verdict comes with the index of its first segment. None for no segment.
     pub(super) async fn check_long(&self, check: Check) -> Result<Vec<(usize, Verdict)>, ApiError> {
-        let most = self.ready()?.limits().max_segments;
+        let most = self.ready()?.limits_of(&check.selection)?.max_segments;
         let (count, all) = (check.segments.len(), most.saturating_mul(MOST_CHECKS));
         if count > all {
             let problem = format!("{count} are given; at most {all}");

@@ -129,7 +129,8 @@ pub(in super::super) async fn scan(
     body: &str,
     texts: &Texts<'_>,
 ) -> Result<Scanned, ApiError> {
-    let limits = service.ready()?.limits().clone();
+    let selection = Selection::Policy(asked.policy.clone());
+    let limits = service.ready()?.limits_of(&selection)?;
     let mut summary = Summary::default();
     let mut edits: Vec<Edit> = Vec::new();
     let said: Vec<(Role, Literal<'_>, Arc<str>)> = texts
@@ -156,9 +157,10 @@ pub(in super::super) async fn scan(
                 .map(|(role, _, said)| Segment {
                     role: *role,
                     text: said.clone(),
+                    id: None,
                 })
                 .collect(),
-            selection: Selection::Policy(asked.policy.clone()),
+            selection: selection.clone(),
             deadline,
             conversation: None,
             include_scores: false,
