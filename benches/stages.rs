@@ -246,6 +246,7 @@ fn request(i: usize) -> CheckRequest {
         segments: vec![Segment {
             role: Role::User.into(),
             text: format!("Could you tell me what the weather will be like tomorrow, case {i}?"),
+            ..Segment::default()
         }],
         ..CheckRequest::default()
     }

@@ -52,7 +52,7 @@ async fn every_mistake_has_its_own_clear_status() {
             CheckRequest {
                 segments: vec![Segment {
                     role: 77,
-                    text: "x".into(),
+                    ..segment(Role::User, "x")
                 }],
                 ..CheckRequest::default()
             },

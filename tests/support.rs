@@ -225,5 +225,6 @@ pub(crate) fn segment(role: Role, text: impl Into<String>) -> Segment {
     Segment {
         role: role.into(),
         text: text.into(),
+        ..Segment::default()
     }
 }

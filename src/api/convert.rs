@@ -1,13 +1,14 @@
 //! Protobuf to domain and back.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::pb::v1;
 use crate::detect::{Catalog, Source};
 use crate::guard::{
-    Action, Check, CheckError, DetectorReport, DetectorState, Finding, Guard, OnError, Outcome,
-    OutputCheck, Policy, Role, Segment, Selection, Verdict,
+    Action, Check, CheckError, DetectorReport, DetectorState, Finding, Guard, Limits, OnError,
+    Outcome, OutputCheck, Policy, Redaction, Role, Rule, Segment, Selection, Verdict,
 };
 use crate::text::Position;
 
@@ -36,6 +37,7 @@ pub fn check(
             Ok(Segment {
                 role: role(segment.role, format!("segments[{i}].role"))?,
                 text: segment.text.into(),
+                id: Some(segment.id.into()).filter(|id: &Arc<str>| !id.is_empty()),
             })
         })
         .collect::<Result<_, CheckError>>()?;
@@ -146,7 +148,17 @@ pub fn verdict(verdict: Verdict, restore_token: Vec<u8>, utf16: bool) -> v1::Che
             .into_iter()
             .map(|r| v1::RedactedSegment {
                 segment: r.segment as u32,
+                segment_id: name(r.id),
                 text: r.text,
+            })
+            .collect(),
+        segments: verdict
+            .segments
+            .into_iter()
+            .map(|s| v1::SegmentResult {
+                segment: s.segment as u32,
+                segment_id: name(s.id),
+                action: action(s.action).into(),
             })
             .collect(),
         timings: Some(v1::Timings {
@@ -156,6 +168,10 @@ pub fn verdict(verdict: Verdict, restore_token: Vec<u8>, utf16: bool) -> v1::Che
             total: Some(duration(timings.total)),
         }),
     }
+}
+
+fn name(name: Option<Arc<str>>) -> String {
+    name.map(|name| name.to_string()).unwrap_or_default()
 }
 
 fn action(action: Action) -> v1::Action {
@@ -170,14 +186,16 @@ fn action(action: Action) -> v1::Action {
 fn finding(finding: Finding, utf16: bool) -> v1::Finding {
     v1::Finding {
         segment: finding.segment as u32,
+        segment_id: name(finding.segment_id),
         detector: finding.detector,
         label: finding.label,
         score: finding.score,
         threshold: finding.threshold,
         span: Some(span(finding.start, finding.end, utf16)),
         action: action(finding.action).into(),
-        rule: finding.rule.map(|r| r.to_string()).unwrap_or_default(),
+        rule: name(finding.rule),
         undone: finding.undone.iter().map(|t| t.name().to_owned()).collect(),
+        read_with: finding.read_with.iter().map(|&s| s as u32).collect(),
     }
 }
 
@@ -227,7 +245,12 @@ pub fn offers(guard: &Guard) -> v1::ListDetectorsResponse {
     let catalog = guard.catalog();
     v1::ListDetectorsResponse {
         detectors: detectors(catalog),
-        policies: guard.policies().current().values().map(policy).collect(),
+        policies: guard
+            .policies()
+            .current()
+            .values()
+            .map(|p| policy(p, guard.limits()))
+            .collect(),
     }
 }
 
@@ -263,7 +286,8 @@ fn detectors(catalog: &Catalog) -> Vec<v1::Detector> {
         .collect()
 }
 
-fn policy(policy: &Policy) -> v1::Policy {
+fn policy(policy: &Policy, server: &Limits) -> v1::Policy {
+    let limits = policy.limits(server);
     v1::Policy {
         id: policy.id.to_string(),
         version: policy.version.to_string(),
@@ -271,25 +295,63 @@ fn policy(policy: &Policy) -> v1::Policy {
         rules: policy
             .rules
             .iter()
-            .map(|(detector, rule)| v1::PolicyRule {
-                detector: detector.clone(),
-                action: action(rule.action).into(),
-                roles: rule
-                    .roles
-                    .iter()
-                    .map(|&r| role_to_proto(r).into())
-                    .collect(),
-                thresholds: rule
-                    .thresholds
-                    .iter()
-                    .map(|(name, &threshold)| v1::Label {
-                        name: name.clone(),
-                        threshold: Some(threshold),
-                    })
-                    .collect(),
+            .map(|(d, r)| policy_rule(d, r))
+            .collect(),
+        context_turns: policy.context_turns as u32,
+        max_text_bytes: limits.max_text_bytes as u64,
+        max_segments: limits.max_segments as u32,
+        max_findings: limits.max_findings as u32,
+        has_allow_list: policy.allow.is_some(),
+        deny_action: policy
+            .deny
+            .is_some()
+            .then(|| action(policy.deny_action).into()),
+    }
+}
+
+fn policy_rule(detector: &str, rule: &Rule) -> v1::PolicyRule {
+    let redaction = |redaction: Redaction| redaction.name().to_owned();
+    let mut differ: Vec<Role> = Role::ALL.to_vec();
+    differ.retain(|r| rule.role_actions.contains_key(r) || rule.role_thresholds.contains_key(r));
+    v1::PolicyRule {
+        detector: detector.to_owned(),
+        action: action(rule.action).into(),
+        roles: rule
+            .roles
+            .iter()
+            .map(|&r| role_to_proto(r).into())
+            .collect(),
+        thresholds: labels(&rule.thresholds),
+        by_role: differ
+            .into_iter()
+            .map(|role| v1::RoleRule {
+                role: role_to_proto(role).into(),
+                action: rule.role_actions.get(&role).map(|&a| action(a).into()),
+                thresholds: rule.role_thresholds.get(&role).map_or(vec![], labels),
             })
             .collect(),
+        label_actions: rule
+            .label_actions
+            .iter()
+            .map(|(label, &a)| (label.clone(), action(a).into()))
+            .collect(),
+        redaction: redaction(rule.redaction),
+        label_redactions: rule
+            .label_redactions
+            .iter()
+            .map(|(label, &by)| (label.clone(), redaction(by)))
+            .collect(),
+        fails_closed: rule.on_error == OnError::Closed,
     }
+}
+
+fn labels(thresholds: &BTreeMap<String, f32>) -> Vec<v1::Label> {
+    let each = thresholds.iter();
+    each.map(|(name, &threshold)| v1::Label {
+        name: name.clone(),
+        threshold: Some(threshold),
+    })
+    .collect()
 }
 
 /// A duration as protobuf writes it.

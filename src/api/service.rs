@@ -191,7 +191,8 @@ impl Service {
     /// the other until one blocks; each verdict comes with the index of its first segment. None for no
     /// segment.
     pub(super) async fn check_long(&self, check: Check) -> Result<Vec<(usize, Verdict)>, ApiError> {
-        let parts = in_parts(&check.segments, self.ready()?.limits());
+        let limits = self.ready()?.limits_of(&check.selection)?;
+        let parts = in_parts(&check.segments, &limits);
         if parts.len() > MOST_CHECKS {
             let (count, needed) = (check.segments.len(), parts.len());
             let problem =
@@ -317,6 +318,7 @@ mod tests {
             .map(|bytes| Segment {
                 role: Role::User,
                 text: "x".repeat(bytes).into(),
+                id: None,
             })
             .into();
         let limits = Limits {

@@ -64,6 +64,7 @@ pub(super) fn run(args: &Args) -> Result<Done> {
         segments: vec![Segment {
             role: Role::from(args.role).into(),
             text: text.clone(),
+            ..Segment::default()
         }],
         policy_id: args.policy.clone().unwrap_or_default(),
         detectors: args.detectors.clone(),

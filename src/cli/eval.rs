@@ -95,6 +95,7 @@ async fn ask_all(client: &Client, rows: &[Row], detector: &str) -> Result<Vec<Ch
                 segments: vec![Segment {
                     role: Role::User.into(),
                     text: row.text.clone(),
+                    ..Segment::default()
                 }],
                 detectors: vec![detector.to_owned()],
                 include_scores: true,

@@ -149,6 +149,7 @@ impl Args {
             segments: vec![Segment {
                 role: Role::from(self.role).into(),
                 text,
+                ..Segment::default()
             }],
             policy_id: self.policy.clone().unwrap_or_default(),
             detectors: self.detectors.clone(),

@@ -34,6 +34,8 @@ pub struct Segment {
     pub role: Role,
     /// What is said.
     pub text: Arc<str>,
+    /// The caller's name for it, such as a document's; findings carry it.
+    pub id: Option<Arc<str>>,
 }
 
 /// Where a text comes from.
@@ -80,7 +82,7 @@ pub struct Limits {
     pub max_text_bytes: usize,
     /// Segments of a check.
     pub max_segments: usize,
-    /// Bytes of a request id.
+    /// Bytes of an id: of a request, a conversation, a segment.
     pub max_id_bytes: usize,
     /// Findings listed in a verdict; more are counted.
     pub max_findings: usize,
@@ -150,25 +152,16 @@ impl Check {
         fn invalid(field: impl Into<String>, problem: impl Into<String>) -> CheckError {
             CheckError::invalid(field, problem)
         }
-        if self.id.len() > limits.max_id_bytes {
-            let problem = format!(
-                "has {} bytes; at most {}",
-                self.id.len(),
-                limits.max_id_bytes
-            );
-            return Err(invalid("request_id", problem));
+        let usable = |id: &str| id.len() <= limits.max_id_bytes && !id.contains(char::is_control);
+        let unusable = format!(
+            "has over {} bytes, or control characters",
+            limits.max_id_bytes
+        );
+        if !usable(&self.id) {
+            return Err(invalid("request_id", unusable));
         }
-        if self.id.contains(char::is_control) {
-            return Err(invalid("request_id", "has control characters"));
-        }
-        if let Some(conversation) = &self.conversation
-            && (conversation.len() > limits.max_id_bytes || conversation.contains(char::is_control))
-        {
-            let problem = format!(
-                "has over {} bytes, or control characters",
-                limits.max_id_bytes
-            );
-            return Err(invalid("conversation_id", problem));
+        if !self.conversation.as_deref().is_none_or(usable) {
+            return Err(invalid("conversation_id", unusable));
         }
         if self.segments.is_empty() {
             return Err(invalid("segments", "is empty; at least one is needed"));
@@ -181,8 +174,13 @@ impl Check {
             );
             return Err(invalid("segments", problem));
         }
-        if let Some(i) = self.segments.iter().position(|s| s.text.is_empty()) {
-            return Err(invalid(format!("segments[{i}].text"), "is empty"));
+        for (i, segment) in self.segments.iter().enumerate() {
+            if segment.text.is_empty() {
+                return Err(invalid(format!("segments[{i}].text"), "is empty"));
+            }
+            if !segment.id.as_deref().is_none_or(usable) {
+                return Err(invalid(format!("segments[{i}].id"), unusable));
+            }
         }
         let bytes: usize = self.segments.iter().map(|s| s.text.len()).sum();
         if bytes > limits.max_text_bytes {

@@ -9,8 +9,8 @@ use super::gather::{Evidence, built_in_report, hits, report_limits};
 use super::policy::{DENIED, OnError};
 use super::redact::Redactable;
 use super::{
-    Action, ClassScore, DetectorReport, DetectorState, Finding, Guard, Outcome, RedactedSegment,
-    Redaction, Replacement, Scope, Timings, Verdict,
+    Action, Check, ClassScore, DetectorReport, DetectorState, Finding, Guard, Outcome,
+    RedactedSegment, Redaction, Replacement, Scope, SegmentVerdict, Timings, Verdict,
 };
 use crate::text::PositionIndex;
 
@@ -45,7 +45,8 @@ impl Guard {
                         score: found.score,
                     });
                 }
-                let Some(&threshold) = choice.rule.thresholds.get(label) else {
+                let segment = &check.segments[found.segment];
+                let Some(threshold) = choice.rule.threshold(label, segment.role) else {
                     continue;
                 };
                 if found.score < threshold || allowed.covers(found.segment, &found.span, is_class) {
@@ -54,10 +55,9 @@ impl Guard {
                 let (start, end) = (found.span.start, found.span.end);
                 findings.push(Finding {
                     segment: found.segment,
+                    segment_id: segment.id.clone(),
                     detector: report.name.clone(),
-                    action: choice
-                        .rule
-                        .action_on(label, check.segments[found.segment].role),
+                    action: choice.rule.action_on(label, segment.role),
                     label: label.to_owned(),
                     rule: found.rule,
                     score: Some(found.score),
@@ -65,6 +65,7 @@ impl Guard {
                     start: indexes[found.segment].at(start),
                     end: indexes[found.segment].at(end),
                     undone: found.undone,
+                    read_with: found.with,
                 });
             }
             detectors.push(report);
@@ -88,18 +89,25 @@ impl Guard {
         let outcome = outcome(&detectors);
         let mut action = findings.iter().map(|f| f.action).max().unwrap_or_default();
         let mut reason = None;
-        if outcome != Outcome::Complete && policy.on_error == OnError::Closed {
+        let closed = |detector: &&DetectorReport| {
+            let rule = evidence.rule(&detector.name);
+            let on_error = rule.map_or(policy.on_error, |rule| rule.on_error);
+            !finished(detector) && on_error == OnError::Closed
+        };
+        let missing: Vec<String> = detectors
+            .iter()
+            .filter(closed)
+            .map(|d| format!("{} ({})", d.name, d.state.name()))
+            .collect();
+        if !missing.is_empty() {
             action = Action::Block;
-            let unfinished = detectors
-                .iter()
-                .filter(|d| !matches!(d.state, DetectorState::Scored | DetectorState::Skipped))
-                .map(|d| format!("{} ({})", d.name, d.state.name()));
             reason = Some(format!(
                 "not everything was scanned and the policy fails closed: {}",
-                unfinished.collect::<Vec<_>>().join(", ")
+                missing.join(", ")
             ));
         }
         let (redacted, pseudonyms) = self.redactions(evidence, &findings);
+        let most = policy.limits(self.limits()).max_findings;
         Verdict {
             id: check.id.clone(),
             policy: policy.id.clone(),
@@ -109,9 +117,10 @@ impl Guard {
             reason,
             redacted,
             pseudonyms,
-            findings_omitted: findings.len().saturating_sub(self.limits().max_findings),
+            segments: by_segment(check, &findings),
+            findings_omitted: findings.len().saturating_sub(most),
             findings: {
-                findings.truncate(self.limits().max_findings);
+                findings.truncate(most);
                 findings
             },
             detectors,
@@ -155,6 +164,7 @@ impl Guard {
                 let replaced = redactor.replacements(&text.text, &spans, scope, &mut pseudonyms);
                 redacted.push(RedactedSegment {
                     segment,
+                    id: text.id.clone(),
                     text: Replacement::apply(&replaced, &text.text),
                     replaced,
                 });
@@ -169,6 +179,20 @@ pub(super) fn alone(id: &str) -> String {
     format!("\0{id}")
 }
 
+/// What to do with each segment that has findings, which are in the order of the segments.
+fn by_segment(check: &Check, findings: &[Finding]) -> Vec<SegmentVerdict> {
+    let each = findings.chunk_by(|a, b| a.segment == b.segment);
+    each.filter_map(|of_one| {
+        let segment = of_one.first()?.segment;
+        Some(SegmentVerdict {
+            segment,
+            id: check.segments.get(segment)?.id.clone(),
+            action: of_one.iter().map(|f| f.action).max().unwrap_or_default(),
+        })
+    })
+    .collect()
+}
+
 /// Findings of the policy's own list.
 fn denied(
     evidence: &Evidence<'_>,
@@ -178,6 +202,7 @@ fn denied(
         .into_iter()
         .map(|found| Finding {
             segment: found.segment,
+            segment_id: evidence.check.segments[found.segment].id.clone(),
             detector: DENIED.into(),
             label: found.label.to_string(),
             rule: found.rule,
@@ -187,6 +212,7 @@ fn denied(
             end: indexes[found.segment].at(found.span.end),
             action: evidence.policy.deny_action,
             undone: found.undone,
+            read_with: Vec::new(),
         })
         .collect();
     let mut report = built_in_report(DENIED, true);
@@ -194,10 +220,15 @@ fn denied(
     (report, findings)
 }
 
+fn finished(detector: &DetectorReport) -> bool {
+    matches!(
+        detector.state,
+        DetectorState::Scored | DetectorState::Skipped
+    )
+}
+
 pub(super) fn outcome(detectors: &[DetectorReport]) -> Outcome {
-    let finished =
-        |d: &&DetectorReport| matches!(d.state, DetectorState::Scored | DetectorState::Skipped);
-    if detectors.iter().all(|d| finished(&d)) {
+    if detectors.iter().all(finished) {
         return Outcome::Complete;
     }
     let some = detectors

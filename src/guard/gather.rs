@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::choose::Chosen;
 use super::parts::{Part, Reading};
 use super::scan::PackageScan;
-use super::{Check, DetectorReport, DetectorState, Guard, Policy, Role};
+use super::{Check, DetectorReport, DetectorState, Guard, Policy, Role, Rule};
 use crate::detect::patterns::{Family, PatternMatch};
 use crate::detect::{Coverage, OBFUSCATION, Source};
 use crate::package::Task;
@@ -29,6 +29,14 @@ pub(super) struct Evidence<'c> {
     pub(super) patterns: &'c [PatternHit],
 }
 
+impl Evidence<'_> {
+    /// The rule that `detector` follows; none for the policy's own list.
+    pub(super) fn rule(&self, detector: &str) -> Option<&Rule> {
+        let mut chosen = self.chosen.iter();
+        chosen.find(|c| c.detector.name == detector).map(|c| c.rule)
+    }
+}
+
 /// A pattern's match in a part.
 pub(super) struct PatternHit {
     /// The detector's family; none for the policy's own list.
@@ -47,6 +55,8 @@ pub(super) struct Found {
     /// Bytes of the segment.
     pub(super) span: Range<usize>,
     pub(super) undone: Vec<Transformation>,
+    /// Segments that were read with this one to find it.
+    pub(super) with: Vec<usize>,
 }
 
 impl Guard {
@@ -130,8 +140,20 @@ impl Guard {
                     rule: None,
                     score: scored.score,
                     undone: part.undone(&span, &evidence.readings[part.segment]),
+                    with: part.with.clone(),
                     span,
                 };
+                // What a text says alone is not said again of it together with others.
+                let says = |segment: &usize| {
+                    let alone = best.get(&(*segment, scored.label));
+                    let score = alone.map(|&at| found[at].score);
+                    let role = evidence.check.segments[*segment].role;
+                    let threshold = choice.rule.threshold(&next.label, role);
+                    score.zip(threshold).is_some_and(|(s, t)| s >= t)
+                };
+                if !part.with.is_empty() && part.with.iter().chain([&part.segment]).any(says) {
+                    continue;
+                }
                 if !is_class {
                     push_unless_known(&mut found, &mut known, next);
                     continue;
@@ -207,6 +229,7 @@ fn of_obfuscation(evidence: &Evidence<'_>, choice: &Chosen<'_>) -> (DetectorRepo
                 score,
                 span: of_kind(kind)?,
                 undone: vec![kind],
+                with: Vec::new(),
             })
         }));
         let whole = cover(reading.undone.iter().map(|u| &u.range));
@@ -217,6 +240,7 @@ fn of_obfuscation(evidence: &Evidence<'_>, choice: &Chosen<'_>) -> (DetectorRepo
             score: reading.obfuscation.score,
             span: whole.unwrap_or(0..0),
             undone: reading.obfuscation.kinds.iter().map(|k| k.0).collect(),
+            with: Vec::new(),
         });
     }
     (report, found)
@@ -284,6 +308,7 @@ pub(super) fn hits(evidence: &Evidence<'_>, family: Option<Family>) -> Vec<Found
             rule: Some(hit.found.rule.clone()),
             score: hit.found.score,
             undone: part.undone(&span, &evidence.readings[part.segment]),
+            with: Vec::new(),
             span,
         };
         push_unless_known(&mut found, &mut known, next);

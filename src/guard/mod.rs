@@ -5,6 +5,7 @@ mod check;
 mod choose;
 mod fold;
 mod gather;
+mod joined;
 mod output;
 mod parts;
 mod pipeline;
@@ -19,12 +20,13 @@ pub use check::{Check, CheckError, Limits, Role, Segment, Selection};
 pub use output::{OutputCheck, OutputGuard, Released};
 pub use pipeline::{Guard, GuardParts};
 pub use policy::{
-    ListConfig, OnError, Policies, Policy, PolicyConfig, PolicyError, Rule, RuleConfig,
+    ListConfig, OnError, Policies, Policy, PolicyConfig, PolicyError, PolicyLimits, Rule,
+    RuleConfig,
 };
 pub use redact::{Redactable, Redaction, Redactor, Replacement, Scope};
 pub use restore::{RestoreError, Restorer};
 pub use store::PolicyStore;
 pub use verdict::{
-    Action, ClassScore, DetectorReport, DetectorState, Finding, Outcome, RedactedSegment, Timings,
-    Verdict,
+    Action, ClassScore, DetectorReport, DetectorState, Finding, Outcome, RedactedSegment,
+    SegmentVerdict, Timings, Verdict,
 };

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::Segment;
+use super::joined::join;
 use crate::text::normalise::{Normaliser, Obfuscation, OffsetMap, Transformation, Undone};
 
 /// A text to scan, with the way back to the segment it came from.
@@ -12,6 +13,8 @@ use crate::text::normalise::{Normaliser, Obfuscation, OffsetMap, Transformation,
 pub(super) struct Part {
     /// Index of the segment.
     pub(super) segment: usize,
+    /// Segments before it that are read with it as one: then this is what they say together.
+    pub(super) with: Vec<usize>,
     /// The text.
     pub(super) text: Arc<str>,
     place: Place,
@@ -55,6 +58,7 @@ impl Part {
     pub(super) fn is_text(&self) -> bool {
         use Transformation as T;
         match &self.place {
+            _ if !self.with.is_empty() => false,
             Place::Canonical(_) => true,
             Place::Derived(_, by) => by.iter().any(|t| {
                 matches!(
@@ -98,9 +102,13 @@ impl Part {
     }
 }
 
-/// Reads each segment in every way it may be meant. The parts of a segment stand together, its canonical
-/// text first.
-pub(super) fn read(segments: &[Segment], normaliser: &Normaliser) -> (Vec<Part>, Vec<Reading>) {
+/// Reads each segment in every way it may be meant, and then what the user's last `turns` turns say as
+/// one. The parts of a segment stand together, its canonical text first.
+pub(super) fn read(
+    segments: &[Segment],
+    turns: usize,
+    normaliser: &Normaliser,
+) -> (Vec<Part>, Vec<Reading>) {
     let mut parts = Vec::with_capacity(segments.len());
     let mut readings = Vec::with_capacity(segments.len());
     for (segment, Segment { text, .. }) in segments.iter().enumerate() {
@@ -112,6 +120,7 @@ pub(super) fn read(segments: &[Segment], normaliser: &Normaliser) -> (Vec<Part>,
         });
         parts.push(Part {
             segment,
+            with: Vec::new(),
             text: match normalised.text {
                 Cow::Borrowed(_) => text.clone(),
                 Cow::Owned(changed) => changed.into(),
@@ -120,8 +129,27 @@ pub(super) fn read(segments: &[Segment], normaliser: &Normaliser) -> (Vec<Part>,
         });
         parts.extend(normalised.derived.into_iter().map(|derived| Part {
             segment,
+            with: Vec::new(),
             text: derived.text.into(),
             place: Place::Derived(derived.range, derived.transformations),
+        }));
+    }
+    for mut joined in join(segments, turns) {
+        let normalised = normaliser.normalise(&joined.text);
+        let Some(last) = joined.segments.pop() else {
+            continue;
+        };
+        readings[last].limited |= normalised.limited;
+        let in_place = normalised.undone.iter().map(|u| u.kind);
+        let in_place: Vec<_> = in_place.filter(|kind| kind.is_in_place()).collect();
+        let derived = normalised.derived.into_iter();
+        let derived = derived.map(|d| (d.text, d.transformations));
+        let says = std::iter::once((normalised.text.into_owned(), in_place)).chain(derived);
+        parts.extend(says.map(|(text, by)| Part {
+            segment: last,
+            with: joined.segments.clone(),
+            text: text.into(),
+            place: Place::Derived(0..segments[last].text.len(), by),
         }));
     }
     (parts, readings)

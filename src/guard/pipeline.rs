@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::runtime::RuntimeFlavor;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::{Instrument, trace_span};
 
 use super::choose::Chosen;
@@ -13,7 +13,7 @@ use super::parts::{self, Part};
 use super::policy::{DEFAULT, Policies};
 use super::{
     Check, CheckError, Limits, Policy, PolicyError, PolicyStore, Redactor, RestoreError, Restorer,
-    Timings, Verdict,
+    Selection, Timings, Verdict,
 };
 use crate::detect::patterns::{Family, PatternSet};
 use crate::detect::{Catalog, Source};
@@ -41,6 +41,8 @@ pub struct Guard {
     limits: Limits,
     redactor: Redactor,
     restorer: Restorer,
+    /// One a core, so that long texts wait for one another and not all others for them.
+    long_reads: Semaphore,
     long_folds: Semaphore,
 }
 
@@ -78,6 +80,7 @@ impl Guard {
             limits: parts.limits,
             redactor: parts.redactor,
             restorer: parts.restorer,
+            long_reads: Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
             long_folds: Semaphore::new(LONG_FOLDS),
         }
     }
@@ -124,6 +127,13 @@ impl Guard {
         &self.limits
     }
 
+    /// The sizes that a check of this selection may have.
+    pub fn limits_of(&self, selection: &Selection) -> Result<Limits, CheckError> {
+        let policies = self.policies.current();
+        let (policy, _) = self.choose(&policies, selection)?;
+        Ok(policy.limits(&self.limits))
+    }
+
     pub(super) fn redactor(&self) -> &Redactor {
         &self.redactor
     }
@@ -144,19 +154,24 @@ impl Guard {
         check: &Check,
     ) -> Result<Verdict, CheckError> {
         let start = Instant::now();
-        check.validate(&self.limits)?;
+        let (policy, chosen) = self.choose(policies, &check.selection)?;
+        check.validate(&policy.limits(&self.limits))?;
         if check.deadline <= start {
             return Err(CheckError::Deadline);
         }
-        let (policy, chosen) = self.choose(policies, &check.selection)?;
         self.refuse_early(check, &chosen)?;
 
         let bytes: usize = check.segments.iter().map(|s| s.text.len()).sum();
         let quick = bytes <= QUICK_BYTES;
+        let place = match quick {
+            true => None,
+            false => Some(self.place_to_read(check).await?),
+        };
         let (parts, readings) = aside(quick, || {
             let _reading = trace_span!("normalise").entered();
-            parts::read(&check.segments, &self.normaliser)
+            parts::read(&check.segments, policy.context_turns, &self.normaliser)
         });
+        drop(place);
         let wanted = self.wanted(check, &chosen, &parts);
         let tokens = self.tokenize(check, &parts, &wanted);
         let tokens = tokens.instrument(trace_span!("tokenize")).await?;
@@ -217,6 +232,15 @@ impl Guard {
         self.restorer.restore(tenant, token, text)
     }
 
+    /// A place to read a long text, which takes a core for some milliseconds a hundred KiB.
+    async fn place_to_read(&self, check: &Check) -> Result<SemaphorePermit<'_>, CheckError> {
+        let place = self.long_reads.acquire();
+        let place = tokio::time::timeout_at(check.deadline.into(), place).await;
+        place
+            .map_err(|_| CheckError::Deadline)?
+            .map_err(|e| CheckError::Internal(e.to_string()))
+    }
+
     /// The heads wanted of each package for each part: `[package][part]`.
     fn wanted(&self, check: &Check, chosen: &[Chosen<'_>], parts: &[Part]) -> Vec<Vec<HeadSet>> {
         let mut wanted = vec![vec![HeadSet::EMPTY; parts.len()]; self.catalog.packages.len()];
@@ -264,7 +288,9 @@ impl Guard {
                     scan(Some(family), index, self.catalog.patterns(family));
                 }
             }
-            if let Some(deny) = &policy.deny {
+            if let Some(deny) = &policy.deny
+                && part.with.is_empty()
+            {
                 scan(None, index, deny);
             }
         }

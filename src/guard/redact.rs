@@ -24,6 +24,19 @@ pub enum Redaction {
     Pseudonym,
 }
 
+impl Redaction {
+    /// As in configurations.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Replace => "replace",
+            Self::Hash => "hash",
+            Self::Mask => "mask",
+            Self::Pseudonym => "pseudonym",
+        }
+    }
+}
+
 /// Something to take out of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Redactable<'t> {

@@ -44,6 +44,8 @@ pub struct Verdict {
     pub findings: Vec<Finding>,
     /// Findings beyond it, which count in `action` and `redacted`.
     pub findings_omitted: usize,
+    /// What to do with each segment in which something was found, by itself, in order.
+    pub segments: Vec<SegmentVerdict>,
     /// One for every detector that was asked for.
     pub detectors: Vec<DetectorReport>,
     /// Texts with what must not pass taken out; for segments with a finding to redact.
@@ -70,6 +72,8 @@ pub enum Outcome {
 pub struct Finding {
     /// Index of the segment.
     pub segment: usize,
+    /// The caller's name for the segment.
+    pub segment_id: Option<Arc<str>>,
     /// The detector's name.
     pub detector: String,
     /// What it is.
@@ -88,6 +92,19 @@ pub struct Finding {
     pub action: Action,
     /// Disguises that were undone to read it.
     pub undone: Vec<Transformation>,
+    /// Segments before this one that were read with it as one text to find it, where none says it alone.
+    pub read_with: Vec<usize>,
+}
+
+/// What to do with a segment by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SegmentVerdict {
+    /// Its index.
+    pub segment: usize,
+    /// The caller's name for it.
+    pub id: Option<Arc<str>>,
+    /// The strictest action of its findings.
+    pub action: Action,
 }
 
 /// How a detector fared.
@@ -158,6 +175,8 @@ impl DetectorState {
 pub struct RedactedSegment {
     /// Index of the segment.
     pub segment: usize,
+    /// The caller's name for it.
+    pub id: Option<Arc<str>>,
     /// Its text.
     pub text: String,
     /// What in it is not as it came.

@@ -137,8 +137,12 @@ pub(in super::super) async fn scan(
         .map(|t| (t.literal, t.role, t.literal.decode()))
         .filter(|(_, _, said)| !said.is_empty())
         .map(|(literal, role, said)| {
-            let text = Arc::from(&*said);
-            (literal, Segment { role, text })
+            let segment = Segment {
+                role,
+                text: Arc::from(&*said),
+                id: None,
+            };
+            (literal, segment)
         })
         .unzip();
     let check = Check {

@@ -85,6 +85,7 @@ pub(super) async fn answer(call: Call) -> Result<Vec<u8>, ApiError> {
             segments.push(Segment {
                 role,
                 text: text.into(),
+                id: None,
             });
         }
     };

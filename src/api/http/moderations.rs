@@ -84,6 +84,7 @@ pub(super) async fn answer(call: Call) -> Result<Vec<u8>, ApiError> {
             .map(|text| Segment {
                 role: Role::User,
                 text: text.into(),
+                id: None,
             })
             .collect(),
         selection: Selection::Policy(policy.clone()),

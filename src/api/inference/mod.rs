@@ -108,6 +108,7 @@ impl Inference {
                 segments: vec![Segment {
                     role: parameters.role.unwrap_or(Role::User),
                     text: text.into(),
+                    id: None,
                 }],
                 selection: selection.clone(),
                 deadline,

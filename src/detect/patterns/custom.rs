@@ -36,6 +36,8 @@ pub enum CustomShape {
     Regex(String),
     /// Whole words or phrases, upper and lower case alike (simple case folding of Unicode).
     Words(Vec<String>),
+    /// Whole words or phrases as they are written.
+    Exact(Vec<String>),
 }
 
 /// Compiles `patterns` into a lexer of their own, in which they do not compete.
@@ -54,14 +56,15 @@ pub(super) fn compile(patterns: &[CustomPattern]) -> Result<Lexer, PatternError>
         let error = |problem: String| PatternError::new(&pattern.name, problem);
         let regex = match &pattern.shape {
             CustomShape::Regex(regex) => checked(regex).map_err(error)?,
-            CustomShape::Words(list) => {
+            CustomShape::Words(list) | CustomShape::Exact(list) => {
                 words += list.iter().map(String::len).sum::<usize>();
                 if words > MAX_WORDS {
                     return Err(error(format!(
                         "the lists have more than {MAX_WORDS} bytes of words"
                     )));
                 }
-                alternatives(list).map_err(error)?
+                let any_case = matches!(pattern.shape, CustomShape::Words(_));
+                alternatives(list, any_case).map_err(error)?
             }
         };
         sources.push(Source {
@@ -74,7 +77,7 @@ pub(super) fn compile(patterns: &[CustomPattern]) -> Result<Lexer, PatternError>
             label: pattern.label.as_str().into(),
             check: match pattern.shape {
                 CustomShape::Regex(_) => |_| Shape::Plain,
-                CustomShape::Words(_) => whole_words,
+                CustomShape::Words(_) | CustomShape::Exact(_) => whole_words,
             },
             base: 1.0,
             proof: 0.0,
@@ -129,8 +132,8 @@ fn checked(regex: &str) -> Result<String, String> {
     }
 }
 
-/// A regular expression for any of `words`, whatever their case.
-fn alternatives(words: &[String]) -> Result<String, String> {
+/// A regular expression for any of `words`.
+fn alternatives(words: &[String], any_case: bool) -> Result<String, String> {
     if let Some(word) = words
         .iter()
         .find(|w| w.trim().is_empty() || w.len() > MAX_LENGTH)
@@ -143,7 +146,8 @@ fn alternatives(words: &[String]) -> Result<String, String> {
         return Err("the list is empty".into());
     }
     let escaped: Vec<String> = words.iter().map(|word| escape(word)).collect();
-    Ok(format!("(?i:{})", escaped.join("|")))
+    let case = if any_case { "i" } else { "" };
+    Ok(format!("(?{case}:{})", escaped.join("|")))
 }
 
 /// White space and hyphens between words match one another, in any number up to eight.

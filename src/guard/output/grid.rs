@@ -3,11 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Instant;
+
+use futures_util::{StreamExt, stream};
 
 use super::{Found, OutputGuard};
 use crate::guard::gather::built_in_report;
-use crate::guard::{Check, DetectorReport, DetectorState, OnError, Outcome, Segment, Selection};
+use crate::guard::{
+    Check, CheckError, DetectorReport, DetectorState, OnError, Segment, Selection, Verdict,
+};
 
 /// Stands in reports for windows that could not be scanned at all.
 const WINDOWS: &str = "windows";
@@ -18,46 +23,81 @@ const LOOKAHEAD: usize = 128;
 /// Blocks before a block that its window sees.
 const CONTEXT: usize = 2;
 
+/// Windows of a stream that are scored at once, where so much of the text is there.
+const AT_ONCE: usize = 16;
+
+/// A window of the text, and the block that it decides on.
+struct Window {
+    range: Range<usize>,
+    block: Range<usize>,
+    text: Arc<str>,
+}
+
 impl OutputGuard<'_> {
-    /// Scores every block that can be scored.
+    /// Scores every block that can be scored; what each says is taken in the order of the text, up to one
+    /// that blocks.
     pub(super) async fn advance(&mut self, last: bool) {
-        while self.models && !self.blocked {
-            let at = self.blocks.len() - 1;
-            let start = self.blocks[at];
-            if start >= self.text.len() {
-                return;
+        let windows = self.complete(last);
+        let (guard, policies, asked) = (self.guard, self.policies.clone(), self.asked.clone());
+        let policy = self.policy.id.to_string();
+        let score = |window: Window| {
+            let check = Check {
+                id: asked.id.clone(),
+                tenant: asked.tenant.clone(),
+                segments: vec![Segment {
+                    role: asked.role,
+                    text: window.text.clone(),
+                    id: None,
+                }],
+                selection: Selection::Policy(policy.clone()),
+                conversation: None,
+                deadline: Instant::now() + asked.timeout,
+                include_scores: false,
+            };
+            let policies = policies.clone();
+            async move {
+                if window.text.trim().is_empty() {
+                    return (window, None);
+                }
+                let verdict = guard.check_by(&policies, &check).await;
+                (window, Some(verdict))
             }
-            let Some(end) = cut(&self.text, start, BLOCK, last) else {
-                return;
-            };
-            let Some(until) = cut(&self.text, end, LOOKAHEAD, last) else {
-                return;
-            };
-            let from = self.blocks[at.saturating_sub(CONTEXT)];
-            self.score(from..until, start..end).await;
-            self.blocks.push(end);
+        };
+        let mut scored = stream::iter(windows).map(score).buffered(AT_ONCE);
+        while !self.blocked
+            && let Some((window, verdict)) = scored.next().await
+        {
+            if let Some(verdict) = verdict {
+                self.take(&window, verdict);
+            }
+            self.blocks.push(window.block.end);
         }
     }
 
-    /// Scores the window, for what it says of the block.
-    async fn score(&mut self, window: Range<usize>, block: Range<usize>) {
-        let text = self.text.get(window.clone()).unwrap_or_default();
-        if text.trim().is_empty() {
-            return;
+    /// The windows that are there from start to end and not scored yet, in order.
+    fn complete(&self, last: bool) -> Vec<Window> {
+        let mut windows = Vec::new();
+        let mut blocks = self.blocks.clone();
+        while self.models
+            && let Some(&start) = blocks.last().filter(|start| **start < self.text.len())
+            && let Some(end) = cut(&self.text, start, BLOCK, last)
+            && let Some(until) = cut(&self.text, end, LOOKAHEAD, last)
+        {
+            let from = blocks[(blocks.len() - 1).saturating_sub(CONTEXT)];
+            windows.push(Window {
+                range: from..until,
+                block: start..end,
+                text: self.text.get(from..until).unwrap_or_default().into(),
+            });
+            blocks.push(end);
         }
-        let check = Check {
-            id: self.asked.id.clone(),
-            tenant: self.asked.tenant.clone(),
-            segments: vec![Segment {
-                role: self.asked.role,
-                text: text.into(),
-            }],
-            selection: Selection::Policy(self.policy.id.to_string()),
-            conversation: None,
-            deadline: Instant::now() + self.asked.timeout,
-            include_scores: false,
-        };
-        let verdict = match self.guard.check_by(&self.policies, &check).await {
+        windows
+    }
+
+    /// Keeps what the window says of its block.
+    fn take(&mut self, window: &Window, verdict: Result<Verdict, CheckError>) {
+        let block = &window.block;
+        let verdict = match verdict {
             Ok(verdict) => verdict,
             Err(error) => {
                 let mut report = built_in_report(WINDOWS, true);
@@ -74,7 +114,7 @@ impl OutputGuard<'_> {
         self.timings.tokenize += verdict.timings.tokenize;
         self.timings.queue += verdict.timings.queue;
         self.timings.engine += verdict.timings.engine;
-        if verdict.outcome != Outcome::Complete && self.policy.on_error == OnError::Closed {
+        if verdict.reason.is_some() {
             self.blocked = true;
             self.reason = verdict.reason;
         }
@@ -93,8 +133,8 @@ impl OutputGuard<'_> {
                 continue;
             }
             let range = if spans || patterns {
-                let start = (window.start + finding.start.byte).max(block.start);
-                start..window.start + finding.end.byte
+                let start = (window.range.start + finding.start.byte).max(block.start);
+                start..window.range.start + finding.end.byte
             } else {
                 block.clone()
             };

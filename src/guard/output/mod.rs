@@ -20,8 +20,8 @@ use super::fold::{SURE, outcome};
 use super::gather::built_in_report;
 use super::policy::{DENIED, Policies};
 use super::{
-    Action, CheckError, DetectorReport, Finding, Guard, Outcome, Policy, Redaction, Role, Timings,
-    Verdict,
+    Action, CheckError, DetectorReport, Finding, Guard, Limits, Outcome, Policy, Redaction, Role,
+    SegmentVerdict, Timings, Verdict,
 };
 use crate::detect::Source;
 use crate::detect::patterns::{PatternMatch, PatternStream};
@@ -49,6 +49,7 @@ pub struct OutputGuard<'g> {
     guard: &'g Guard,
     asked: OutputCheck,
     policy: Policy,
+    limits: Limits,
     /// The policy alone, by which windows are checked.
     policies: Arc<Policies>,
     /// Whether there is anything but patterns to ask.
@@ -111,6 +112,7 @@ impl<'g> OutputGuard<'g> {
             .collect();
         Ok(Self {
             guard,
+            limits: policy.limits(guard.limits()),
             models,
             policies: Arc::new(Policies::from([(policy.id.to_string(), policy.clone())])),
             policy,
@@ -142,7 +144,7 @@ impl<'g> OutputGuard<'g> {
         if self.blocked {
             return Ok(self.release(false));
         }
-        let most = self.guard.limits().max_text_bytes;
+        let most = self.limits.max_text_bytes;
         if self.text.len() + chunk.len() > most {
             let problem = format!("the text of a stream has more than {most} bytes");
             return Err(CheckError::invalid("chunk", problem));
@@ -180,7 +182,7 @@ impl<'g> OutputGuard<'g> {
     fn take_matches(&mut self, matches: Vec<(String, PatternMatch)>) {
         for (detector, found) in matches {
             let rule = self.policy.rules.get(&detector);
-            let threshold = rule.and_then(|r| r.thresholds.get(&*found.label).copied());
+            let threshold = rule.and_then(|r| r.threshold(&found.label, self.asked.role));
             let denied = detector == DENIED;
             if !denied && threshold.is_none_or(|t| found.score < t) {
                 continue;
@@ -255,16 +257,12 @@ impl<'g> OutputGuard<'g> {
     fn verdict(mut self) -> Verdict {
         let index = PositionIndex::new(&self.text);
         self.found.sort_by_key(|f| (f.range.start, f.range.end));
-        let mut action = self
-            .found
-            .iter()
-            .map(|f| f.action)
-            .max()
-            .unwrap_or_default();
+        let action_on_it = self.found.iter().map(|f| f.action).max();
+        let mut action = action_on_it.unwrap_or_default();
         if self.blocked {
             action = Action::Block;
         }
-        let most = self.guard.limits().max_findings;
+        let most = self.limits.max_findings;
         let findings_omitted = self.found.len().saturating_sub(most);
         let findings = self
             .found
@@ -272,6 +270,7 @@ impl<'g> OutputGuard<'g> {
             .take(most)
             .map(|f| Finding {
                 segment: 0,
+                segment_id: None,
                 detector: f.detector,
                 label: f.label.to_string(),
                 rule: f.rule,
@@ -281,6 +280,7 @@ impl<'g> OutputGuard<'g> {
                 end: index.at(f.range.end),
                 action: f.action,
                 undone: f.undone,
+                read_with: Vec::new(),
             })
             .collect();
         let detectors: Vec<_> = self.reports.into_values().collect();
@@ -298,6 +298,14 @@ impl<'g> OutputGuard<'g> {
             findings,
             findings_omitted,
             detectors,
+            segments: action_on_it
+                .map(|action| SegmentVerdict {
+                    segment: 0,
+                    id: None,
+                    action,
+                })
+                .into_iter()
+                .collect(),
             redacted: Vec::new(),
             pseudonyms: self.pseudonyms,
             timings: Timings {
