@@ -1,10 +1,11 @@
 //! Matrices as AMX reads them: tiles of values that are sums of up to three bf16 values.
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::simd::amx::{self, Block, COLUMNS, DEPTH, SIDE, Split, Tile, with_tiles};
+use super::simd::amx::{self, Block, COLUMNS, DEPTH, SIDE, Split, Tile, Whole, with_tiles};
 use super::vector::Activation;
 
 /// Up to this many row tiles, splitting is not worth another thread.
@@ -61,59 +62,149 @@ impl SplitRows {
 }
 
 /// The right matrix of a product, `[depth, columns]`: panels of 32 columns, each `[depth / 32, 2]`
-/// splits of 16 columns, the last ones filled up with zeros.
+/// tiles of 16 columns, the last ones filled up with zeros.
 #[derive(Debug)]
 pub(super) struct SplitPanels {
     depth: usize,
     columns: usize,
-    /// Tiles of a split: as many as its values need to be exact.
-    parts: usize,
-    tiles: Vec<Tile>,
+    values: Values,
+}
+
+#[derive(Debug)]
+enum Values {
+    /// Values that are the sums of one or two bf16 values, which f16 values are: split for good.
+    Split { parts: usize, tiles: Vec<Tile> },
+    /// Others, split when used: that costs less than to wait for half as much memory again.
+    Whole(Vec<Whole>),
+}
+
+/// A panel as it is multiplied.
+#[derive(Clone, Copy)]
+enum Panel<'a> {
+    Split(&'a [Tile], usize),
+    Whole(&'a [Whole]),
+}
+
+thread_local! {
+    /// Memory for panels that were split just now.
+    static SPLIT: Cell<Vec<[Tile; 3]>> = Cell::default();
 }
 
 impl SplitPanels {
-    /// Splits the transpose of `rows`, `[columns, depth]`.
+    /// Packs the transpose of `rows`, `[columns, depth]`.
     pub(super) fn from_rows_transposed(rows: &[f32], columns: usize, depth: usize) -> Self {
         let parts = rows.iter().map(|v| amx::parts(*v)).max().unwrap_or(1);
         let count = columns.div_ceil(COLUMNS) * depth.div_ceil(DEPTH) * 2;
+        let values = match parts {
+            3 => Values::Whole(vec![Whole::ZERO; count]),
+            parts => Values::Split {
+                parts,
+                tiles: vec![Tile::ZERO; count * parts],
+            },
+        };
         let mut panels = Self {
             depth,
             columns,
-            parts,
-            tiles: vec![Tile::ZERO; count * parts],
+            values,
         };
         for (j, row) in rows.chunks_exact(depth).enumerate() {
             for (k, &value) in row.iter().enumerate() {
-                let (first, index) = panels.place(j, k);
-                let mut rest = value;
-                for tile in &mut panels.tiles[first..][..parts] {
-                    rest = tile.set(index, rest);
-                }
+                panels.set(j, k, value);
             }
         }
         panels
     }
 
-    /// The matrix that was split, `[columns, depth]`.
+    /// The matrix that was packed, `[columns, depth]`.
     pub(super) fn to_rows_transposed(&self) -> Vec<f32> {
-        let value = |j, k| {
-            let (first, index) = self.place(j, k);
-            let tiles = self.tiles[first..][..self.parts].iter();
-            tiles.rev().fold(0.0, |sum, tile| sum + tile.get(index))
-        };
         (0..self.columns)
             .flat_map(|j| (0..self.depth).map(move |k| (j, k)))
-            .map(|(j, k)| value(j, k))
+            .map(|(j, k)| self.get(j, k))
             .collect()
     }
 
-    /// First tile of the split of column `j` and step `k`, and the place in it.
-    fn place(&self, j: usize, k: usize) -> (usize, usize) {
-        let split = (j / COLUMNS * self.steps() + k / DEPTH) * 2 + j % COLUMNS / SIDE;
-        (
-            split * self.parts,
-            k % DEPTH / 2 * DEPTH + j % SIDE * 2 + k % 2,
-        )
+    fn set(&mut self, j: usize, k: usize, value: f32) {
+        let (tile, row, j, k) = self.place(j, k);
+        match &mut self.values {
+            Values::Split { parts, tiles } => {
+                let mut rest = value;
+                for tile in &mut tiles[tile * *parts..][..*parts] {
+                    rest = tile.set(row + 2 * j + k, rest);
+                }
+            }
+            Values::Whole(tiles) => tiles[tile].0[row + SIDE * k + j] = value,
+        }
+    }
+
+    fn get(&self, j: usize, k: usize) -> f32 {
+        let (tile, row, j, k) = self.place(j, k);
+        match &self.values {
+            Values::Split { parts, tiles } => {
+                let tiles = tiles[tile * parts..][..*parts].iter().rev();
+                tiles.fold(0.0, |sum, tile| sum + tile.get(row + 2 * j + k))
+            }
+            Values::Whole(tiles) => tiles[tile].0[row + SIDE * k + j],
+        }
+    }
+
+    /// Of column `j` and step `k`: the tile, where its row begins, the column in the tile, and which of
+    /// the row's two steps it is.
+    fn place(&self, j: usize, k: usize) -> (usize, usize, usize, usize) {
+        let tile = (j / COLUMNS * self.steps() + k / DEPTH) * 2 + j % COLUMNS / SIDE;
+        (tile, k % DEPTH / 2 * DEPTH, j % SIDE, k % 2)
+    }
+
+    /// Bytes of a panel when it is used.
+    fn panel_size(&self) -> usize {
+        let parts = match &self.values {
+            Values::Split { parts, .. } => *parts,
+            Values::Whole(_) => 3,
+        };
+        self.steps() * 2 * parts * size_of::<Tile>()
+    }
+
+    /// Calls `work` for the panels `panels` with each of `pairs` pairs of row tiles, in an order in which
+    /// what is used again is in the cache.
+    fn pass(
+        &self,
+        panels: Range<usize>,
+        pairs: usize,
+        mut work: impl FnMut(usize, usize, Panel<'_>),
+    ) {
+        let size = 2 * self.steps();
+        match &self.values {
+            Values::Split { parts, tiles } => {
+                for pair in 0..pairs {
+                    for panel in panels.clone() {
+                        let tiles = &tiles[panel * size * parts..][..size * parts];
+                        work(pair, panel, Panel::Split(tiles, *parts));
+                    }
+                }
+            }
+            Values::Whole(tiles) if pairs == 1 => {
+                for panel in panels {
+                    work(0, panel, Panel::Whole(&tiles[panel * size..][..size]));
+                }
+            }
+            Values::Whole(tiles) => {
+                let most = (RESIDENT / self.panel_size()).max(1);
+                let mut split = SPLIT.take();
+                for first in panels.clone().step_by(most) {
+                    let run = first..(first + most).min(panels.end);
+                    let tiles = &tiles[run.start * size..run.end * size];
+                    split.resize(tiles.len(), [Tile::ZERO; 3]);
+                    for (tile, split) in tiles.iter().zip(&mut split) {
+                        tile.split(split);
+                    }
+                    for pair in 0..pairs {
+                        for (panel, tiles) in run.clone().zip(split.chunks_exact(size)) {
+                            work(pair, panel, Panel::Split(tiles.as_flattened(), 3));
+                        }
+                    }
+                }
+                SPLIT.set(split);
+            }
+        }
     }
 
     fn steps(&self) -> usize {
@@ -198,8 +289,7 @@ impl SplitPanels {
         ends: impl Fn(usize) -> usize,
         sink: impl Fn(&mut [&mut [T]], &Range<usize>, usize, usize, &mut [f32]) + Sync,
     ) {
-        let (steps, parts) = (self.steps(), self.parts);
-        let panel_tiles = steps * 2 * parts;
+        let steps = self.steps();
         let pairs = x.rows.div_ceil(2 * SIDE);
         let (shares, step) = self.grid(pairs);
         let ranges: Vec<Range<usize>> = (0..shares)
@@ -225,16 +315,23 @@ impl SplitPanels {
             .with_max_len(1)
             .for_each(|(x, panels, mut lines)| {
                 let mut block = Block([0.0; 2 * SIDE * COLUMNS]);
+                let mut scratch = [[Tile::ZERO; 3]; 4];
                 with_tiles(|tiles| {
-                    for (pair, x) in x.chunks(2 * steps).enumerate() {
-                        let height = x.len() / steps * SIDE;
-                        for panel in panels.clone() {
-                            let right = &self.tiles[panel * panel_tiles..][..panel_tiles];
-                            tiles.product(x, right, parts, &mut block);
-                            let block = &mut block.0[..height * COLUMNS];
-                            sink(&mut lines, &panels, pair, panel, block);
+                    let pairs = x.len().div_ceil(2 * steps);
+                    self.pass(panels.clone(), pairs, |pair, panel, right| {
+                        let x = &x[pair * 2 * steps..];
+                        let x = &x[..x.len().min(2 * steps)];
+                        match right {
+                            Panel::Split(right, parts) => {
+                                tiles.product(x, right, parts, &mut block)
+                            }
+                            Panel::Whole(right) => {
+                                tiles.product_whole(x, right, &mut scratch, &mut block)
+                            }
                         }
-                    }
+                        let block = &mut block.0[..x.len() / steps * SIDE * COLUMNS];
+                        sink(&mut lines, &panels, pair, panel, block);
+                    });
                 });
             });
     }
@@ -243,7 +340,7 @@ impl SplitPanels {
     /// a share of the matrix that stays in its cache, and gets as much work as the others.
     fn grid(&self, pairs: usize) -> (usize, usize) {
         let threads = rayon::current_num_threads();
-        let size = self.tiles.len() * size_of::<Tile>();
+        let size = self.count() * self.panel_size();
         let shares = if pairs < threads {
             threads
         } else {

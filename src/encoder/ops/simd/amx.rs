@@ -5,6 +5,9 @@
 //! f32 sum), summed in f32, give a product that is as good as an f32 one, more than twice as fast. A
 //! matrix whose values are f16 is exact in two parts and needs five products, one of bf16 values three.
 //!
+//! Few rows wait for memory. Parts of f32 values would be half as much again to read as the values, so
+//! those are kept whole, and cut into parts while the step before is multiplied.
+//!
 //! Parts of values above bf16's largest (3.39e38, f32's is 3.40e38) are infinite, and sums with them
 //! are NaN where f32 would have been finite or infinite: not a number either way for a score.
 
@@ -35,6 +38,35 @@ impl Tile {
     /// The value at `index`.
     pub(in crate::encoder::ops) fn get(&self, index: usize) -> f32 {
         from_bf16(self.0[index])
+    }
+}
+
+/// A tile of the right matrix as f32 values: 16 rows, each of two steps of 16 columns, one after the other.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+pub(in crate::encoder::ops) struct Whole(pub [f32; SIDE * DEPTH]);
+
+impl Whole {
+    pub(in crate::encoder::ops) const ZERO: Self = Self([0.0; SIDE * DEPTH]);
+
+    /// The three tiles whose sum this is, from the largest part to the smallest, by cutting digits off.
+    pub(in crate::encoder::ops) fn split(&self, to: &mut [Tile; 3]) {
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx512f") {
+            // SAFETY: the feature was just found.
+            unsafe { x86::cut(self, to) };
+            return;
+        }
+        for (row, values) in self.0.chunks_exact(2 * SIDE).enumerate() {
+            for (i, value) in values.iter().enumerate() {
+                let mut rest = *value;
+                for tile in to.iter_mut() {
+                    let bits = rest.to_bits() >> 16;
+                    tile.0[row * DEPTH + i % SIDE * 2 + i / SIDE] = bits as u16;
+                    rest -= f32::from_bits(bits << 16);
+                }
+            }
+        }
     }
 }
 
@@ -169,18 +201,42 @@ impl Tiles {
             unsafe { product(steps, left.as_ptr(), right.as_ptr(), block) };
         }
     }
+
+    /// As [`Self::product`], of whole values, which are split on the way, two steps in
+    /// `scratch` at once.
+    pub(in crate::encoder::ops) fn product_whole(
+        &self,
+        left: &[Split],
+        right: &[Whole],
+        scratch: &mut [[Tile; 3]; 4],
+        block: &mut Block,
+    ) {
+        let steps = right.len() / 2;
+        assert!(steps > 0 && right.len() == 2 * steps);
+        assert!(left.len() == steps || left.len() == 2 * steps);
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above; `right` holds two tiles for each step.
+        unsafe {
+            if left.len() == steps {
+                x86::product_whole_1(steps, left.as_ptr(), right.as_ptr(), scratch, block);
+            } else {
+                x86::product_whole_2(steps, left.as_ptr(), right.as_ptr(), scratch, block);
+            }
+        }
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::asm;
     use std::arch::x86_64::{
-        __cpuid_count, __m256bh, __m256i, __m512i, _mm256_storeu_si256, _mm512_castsi512_ps,
-        _mm512_cvtepu16_epi32, _mm512_cvtneps_pbh, _mm512_loadu_ps, _mm512_slli_epi32,
-        _mm512_sub_ps,
+        __cpuid_count, __m256bh, __m256i, __m512i, _mm256_storeu_si256, _mm512_and_si512,
+        _mm512_castps_si512, _mm512_castsi512_ps, _mm512_cvtepu16_epi32, _mm512_cvtneps_pbh,
+        _mm512_load_ps, _mm512_loadu_ps, _mm512_or_si512, _mm512_set1_epi32, _mm512_slli_epi32,
+        _mm512_srli_epi32, _mm512_store_si512, _mm512_sub_ps,
     };
 
-    use super::{Block, DEPTH, Split, Tile};
+    use super::{Block, DEPTH, SIDE, Split, Tile, Whole};
 
     /// AMX-TILE and AMX-BF16.
     pub(super) fn has_tiles() -> bool {
@@ -376,6 +432,120 @@ mod x86 {
     product!(product_2_2, 2, 2);
     product!(product_2_3, 2, 3);
 
+    /// Cuts rows of a tile of the next step into three parts, as [`cut`] does.
+    macro_rules! cuts {
+        ($tile:literal: $($row:literal)*) => {
+            concat!($(
+                "vmovaps zmm0, [{right} + ", $tile, " * 2048 + ", $row, " * 128]\n",
+                "vmovaps zmm1, [{right} + ", $tile, " * 2048 + ", $row, " * 128 + 64]\n",
+                "vpandd zmm2, zmm1, zmm31\n",
+                "vpandd zmm5, zmm0, zmm31\n",
+                "vpsrld zmm3, zmm0, 16\n",
+                "vpord zmm3, zmm3, zmm2\n",
+                "vmovaps [{next} + ", $tile, " * 3072 + ", $row, " * 64], zmm3\n",
+                "vsubps zmm1, zmm1, zmm2\n",
+                "vsubps zmm0, zmm0, zmm5\n",
+                "vpandd zmm2, zmm1, zmm31\n",
+                "vpandd zmm5, zmm0, zmm31\n",
+                "vpsrld zmm3, zmm0, 16\n",
+                "vpord zmm3, zmm3, zmm2\n",
+                "vmovaps [{next} + ", $tile, " * 3072 + 1024 + ", $row, " * 64], zmm3\n",
+                "vsubps zmm1, zmm1, zmm2\n",
+                "vsubps zmm0, zmm0, zmm5\n",
+                "vpsrld zmm3, zmm0, 16\n",
+                "vpord zmm3, zmm3, zmm1\n",
+                "vmovaps [{next} + ", $tile, " * 3072 + 2048 + ", $row, " * 64], zmm3\n",
+            )*)
+        };
+    }
+
+    /// Loads a part of both column tiles of this step.
+    macro_rules! cut_right {
+        ($part:literal) => {
+            concat!(
+                "tileloadd tmm6, [{now} + {line} + ",
+                $part,
+                " * 1024]\n",
+                "tileloadd tmm7, [{now} + {line} + (",
+                $part,
+                " + 3) * 1024]\n",
+            )
+        };
+    }
+
+    /// As [`product`], of whole values: while a step is multiplied, the next one is cut.
+    macro_rules! product_whole {
+        ($name:ident, $rows:tt) => {
+            /// # Safety
+            /// After [`configure`]; `left` must hold `steps` splits for each row tile, `right` two tiles
+            /// for each step, and `scratch` two tiles for each of two steps.
+            #[target_feature(enable = "avx512f")]
+            pub(super) unsafe fn $name(
+                steps: usize,
+                left: *const Split,
+                right: *const Whole,
+                scratch: &mut [[Tile; 3]; 4],
+                block: &mut Block,
+            ) {
+                // SAFETY: the first step is cut before the loop, which cuts one step ahead but for the
+                // last step, so that no step beyond `steps` is read; parts go to the half of `scratch`
+                // that is not multiplied; otherwise as in `product`.
+                unsafe {
+                    cut(&*right, &mut scratch[0]);
+                    cut(&*right.add(1), &mut scratch[1]);
+                    asm!(
+                        "vpternlogd zmm31, zmm31, zmm31, 0xff",
+                        "vpslld zmm31, zmm31, 16",
+                        "tilezero tmm0",
+                        "tilezero tmm1",
+                        "tilezero tmm2",
+                        "tilezero tmm3",
+                        "dec {steps}",
+                        "jz 3f",
+                        "2:",
+                        cut_right!(0), left!($rows, 2), dot!($rows), cuts!(0: 0 1 2 3 4),
+                        left!($rows, 1), dot!($rows), cuts!(0: 5 6 7 8 9),
+                        left!($rows, 0), dot!($rows), cuts!(0: 10 11 12 13 14 15),
+                        cut_right!(2), dot!($rows), cuts!(1: 0 1 2 3 4),
+                        cut_right!(1), dot!($rows), cuts!(1: 5 6 7 8 9),
+                        left!($rows, 1), dot!($rows), cuts!(1: 10 11 12 13 14 15),
+                        "add {left}, 3072",
+                        "add {second}, 3072",
+                        "add {right}, 4096",
+                        "xchg {now}, {next}",
+                        "dec {steps}",
+                        "jnz 2b",
+                        "3:",
+                        cut_right!(0), left!($rows, 2), dot!($rows),
+                        left!($rows, 1), dot!($rows),
+                        left!($rows, 0), dot!($rows),
+                        cut_right!(2), dot!($rows),
+                        cut_right!(1), dot!($rows),
+                        left!($rows, 1), dot!($rows),
+                        store!($rows),
+                        left = inout(reg) left => _,
+                        second = inout(reg) left.wrapping_add(steps) => _,
+                        right = inout(reg) right.wrapping_add(2) => _,
+                        now = inout(reg) scratch.as_mut_ptr() => _,
+                        next = inout(reg) scratch.as_mut_ptr().wrapping_add(2) => _,
+                        steps = inout(reg) steps => _,
+                        line = in(reg) 64_usize,
+                        row = in(reg) 128_usize,
+                        out("zmm0") _, out("zmm1") _, out("zmm2") _, out("zmm3") _,
+                        out("zmm5") _, out("zmm31") _,
+                        out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                        out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                        block = in(reg) block.0.as_mut_ptr(),
+                        options(nostack),
+                    );
+                }
+            }
+        };
+    }
+
+    product_whole!(product_whole_1, 1);
+    product_whole!(product_whole_2, 2);
+
     /// Splits `rows` rows of 32 values, `stride` apart.
     ///
     /// # Safety
@@ -396,6 +566,33 @@ mod x86 {
                         rest = _mm512_sub_ps(rest, _mm512_castsi512_ps(back));
                         _mm256_storeu_si256(part.0.as_mut_ptr().add(at).cast(), part16);
                     }
+                }
+            }
+        }
+    }
+
+    /// [`Whole::split`].
+    ///
+    /// # Safety
+    /// The feature must be present.
+    #[target_feature(enable = "avx512f")]
+    pub(super) unsafe fn cut(whole: &Whole, to: &mut [Tile; 3]) {
+        let upper = _mm512_set1_epi32(0xffff_0000_u32 as i32);
+        for row in 0..SIDE {
+            // SAFETY: both hold 16 rows of 32 values, which are aligned to 64 bytes and 16 f32 values
+            // or 32 bf16 values apart.
+            unsafe {
+                let values = whole.0.as_ptr().add(row * 2 * SIDE);
+                let mut even = _mm512_load_ps(values);
+                let mut odd = _mm512_load_ps(values.add(SIDE));
+                for tile in to.iter_mut() {
+                    let (a, b) = (_mm512_castps_si512(even), _mm512_castps_si512(odd));
+                    let b = _mm512_and_si512(b, upper);
+                    let pairs = _mm512_or_si512(_mm512_srli_epi32::<16>(a), b);
+                    _mm512_store_si512(tile.0.as_mut_ptr().add(row * DEPTH).cast(), pairs);
+                    let a = _mm512_and_si512(a, upper);
+                    even = _mm512_sub_ps(even, _mm512_castsi512_ps(a));
+                    odd = _mm512_sub_ps(odd, _mm512_castsi512_ps(b));
                 }
             }
         }
