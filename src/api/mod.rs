@@ -16,6 +16,7 @@ pub mod json;
 mod server;
 mod service;
 mod status;
+mod summary;
 mod tls;
 
 pub use chat::Pointers;

@@ -25,6 +25,19 @@ pub enum Action {
     Block,
 }
 
+impl Action {
+    /// As configurations and messages spell it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Monitor => "monitor",
+            Self::Redact => "redact",
+            Self::Block => "block",
+        }
+    }
+}
+
 /// The answer to a check.
 #[derive(Debug, Clone)]
 pub struct Verdict {
@@ -65,6 +78,18 @@ pub enum Outcome {
     Partial,
     /// None of it.
     Failed,
+}
+
+impl Outcome {
+    /// As messages spell it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Partial => "partial",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 /// Something found in a segment.

@@ -7,11 +7,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Code;
 
 use super::encoding::Encoding;
-use crate::api::chat::scan::{Asked, Summary, scan};
+use crate::api::chat::scan::{Asked, scan};
 use crate::api::chat::{Format, Texts};
 use crate::api::gateway::GatewayConfig;
 use crate::api::service::Service;
 use crate::api::status::ApiError;
+use crate::api::summary::Summary;
 use crate::guard::Action;
 
 /// Bodies above this are read away from the threads that serve connections.

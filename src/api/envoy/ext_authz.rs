@@ -18,10 +18,11 @@ use super::ext_proc::{ExtProc, POLICY_METADATA};
 use super::opening::open;
 use super::reply::{header, metadata};
 use crate::api::chat::Format;
-use crate::api::chat::scan::{Asked, Summary};
+use crate::api::chat::scan::Asked;
 use crate::api::gateway::CannotRedact;
 use crate::api::service::{Timed, fresh_id, tenant, unwinding};
 use crate::api::status::ApiError;
+use crate::api::summary::Summary;
 use crate::ops::traces;
 
 /// What Envoy sets to `true` on a request of whose body it sent the beginning only.

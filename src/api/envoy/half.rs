@@ -5,7 +5,8 @@ use envoy_types::pb::envoy::service::ext_proc::v3::HeaderMutation;
 use super::body::{Context, Refusal, WholeBody};
 use super::reply;
 use super::stream::EventStream;
-use crate::api::chat::scan::{Asked, Summary};
+use crate::api::chat::scan::Asked;
+use crate::api::summary::Summary;
 
 /// The request or the response.
 pub(super) struct Half<'g> {

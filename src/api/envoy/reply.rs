@@ -14,8 +14,7 @@ use envoy_types::pb::google::protobuf::{ListValue, Struct, Value, value::Kind};
 
 use super::body::{Direction, Refusal};
 use crate::api::chat::Format;
-use crate::api::chat::scan::Summary;
-use crate::guard::{Action, Outcome};
+use crate::api::summary::Summary;
 
 /// Namespace of the dynamic metadata.
 pub(super) const NAMESPACE: &str = "portcullis";
@@ -169,13 +168,13 @@ pub(super) fn metadata(halves: &[(&str, &Summary, Option<&Refusal>)]) -> Struct 
             fields([
                 ("detector", text(&kind.detector)),
                 ("label", text(&kind.label)),
-                ("action", text(name_of(kind.action))),
+                ("action", text(kind.action.name())),
                 ("score", number(kind.score.map_or(1.0, f64::from))),
                 ("count", number(kind.count as f64)),
             ])
         });
         let mut half = vec![
-            ("action", text(name_of(summary.action))),
+            ("action", text(summary.action.name())),
             ("findings", list(found.collect())),
         ];
         if let Some((policy, version)) = &summary.policy {
@@ -183,14 +182,7 @@ pub(super) fn metadata(halves: &[(&str, &Summary, Option<&Refusal>)]) -> Struct 
             half.push(("policy_version", text(version)));
         }
         if let Some(outcome) = summary.outcome {
-            half.push((
-                "outcome",
-                text(match outcome {
-                    Outcome::Complete => "complete",
-                    Outcome::Partial => "partial",
-                    Outcome::Failed => "failed",
-                }),
-            ));
+            half.push(("outcome", text(outcome.name())));
         }
         if let Some(refusal) = refusal {
             half.push(("error", text(&refusal.message)));
@@ -200,15 +192,6 @@ pub(super) fn metadata(halves: &[(&str, &Summary, Option<&Refusal>)]) -> Struct 
     let all = fields(halves);
     Struct {
         fields: HashMap::from([(NAMESPACE.to_owned(), all)]),
-    }
-}
-
-fn name_of(action: Action) -> &'static str {
-    match action {
-        Action::Allow => "allow",
-        Action::Monitor => "monitor",
-        Action::Redact => "redact",
-        Action::Block => "block",
     }
 }
 

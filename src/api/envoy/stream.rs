@@ -11,9 +11,10 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::body::{Context, Direction, Refusal, hold};
 use crate::api::chat::events::{Channel, Event, Events, data};
-use crate::api::chat::scan::{Asked, Summary};
+use crate::api::chat::scan::Asked;
 use crate::api::chat::{Edit, Format, Literal, Unreadable, apply};
 use crate::api::status::ApiError;
+use crate::api::summary::Summary;
 use crate::guard::{Action, Guard, OutputCheck, OutputGuard, Released, Replacement, Role};
 
 /// Texts of one stream at once.

@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::call::Call;
-use crate::api::chat::scan::Summary;
 use crate::api::gateway::CannotRedact;
 use crate::api::json;
 use crate::api::status::ApiError;
+use crate::api::summary::Summary;
 use crate::guard::{Action, Check, Role, Segment, Selection};
 
 pub(super) const PATH: &str = "/beta/litellm_basic_guardrail_api";

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::call::Call;
 use crate::api::json;
 use crate::api::status::ApiError;
-use crate::guard::{Action, Check, DetectorState, Outcome, Role, Segment, Selection, Verdict};
+use crate::guard::{Action, Check, DetectorState, Role, Segment, Selection, Verdict};
 
 pub(super) const PATH: &str = "/v1/moderations";
 
@@ -159,11 +159,7 @@ fn judged(verdict: &Verdict) -> Judged {
         category_applied_input_types: BTreeMap::new(),
         portcullis: More {
             action: verdict.action,
-            outcome: match verdict.outcome {
-                Outcome::Complete => "complete",
-                Outcome::Partial => "partial",
-                Outcome::Failed => "failed",
-            },
+            outcome: verdict.outcome.name(),
             policy_version: verdict.policy_version.to_string(),
         },
     };

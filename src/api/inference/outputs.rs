@@ -109,7 +109,7 @@ pub(super) fn tensors(
     for &(name, output) in wanted {
         let (shape, values) = match output {
             Output::Action => {
-                let actions = verdicts.iter().map(|v| action(v.action).to_owned());
+                let actions = verdicts.iter().map(|v| v.action.name().to_uppercase());
                 (vec![count], Values::Texts(actions.collect()))
             }
             Output::Scores => {
@@ -142,15 +142,6 @@ pub(super) fn tensors(
         tensors[at].values = Values::Texts(all.collect::<Result<_, ApiError>>()?);
     }
     Ok(tensors)
-}
-
-fn action(action: Action) -> &'static str {
-    match action {
-        Action::Allow => "ALLOW",
-        Action::Monitor => "MONITOR",
-        Action::Redact => "REDACT",
-        Action::Block => "BLOCK",
-    }
 }
 
 /// A row of scores: of classes what the detector says, of spans the highest that was found.
