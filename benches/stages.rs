@@ -110,6 +110,9 @@ fn patterns(c: &mut Criterion) {
             ("numbers repeated", "12 "),
             ("accounts repeated", "DE89 3704 "),
             ("octets repeated", "00:11:"),
+            ("groups repeated", "1:2:"),
+            ("assignments repeated", "password: a1!"),
+            ("dashes repeated", "-"),
         ] {
             let text = mebibyte(unit);
             group.throughput(Throughput::Bytes(text.len() as u64));

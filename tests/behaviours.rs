@@ -15,6 +15,7 @@ mod batch_invariance;
 mod broken_packages;
 mod command_line;
 mod connections;
+mod conversations;
 mod credentials;
 mod documentation;
 mod drain;

@@ -6,13 +6,14 @@ use portcullis::api::pb::v1::{
     guard_output_request, guard_output_response,
 };
 use portcullis::config::Config;
+use portcullis::engine::SimulatedCost;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::support::{TestServer, bundled, config};
+use crate::support::{TestServer, bundled, config, tiny};
 
 fn start(policy: &str) -> GuardOutputRequest {
     GuardOutputRequest {
@@ -181,6 +182,32 @@ async fn patterns_alone_hold_back_little() {
         assert!(sent - got <= 32, "{} bytes held back", sent - got);
     }
     drop(send);
+    server.stop().await;
+}
+
+/// A device that takes 20 ms a batch, whatever is in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_chunk_is_scored_many_windows_at_once() {
+    let cost = SimulatedCost {
+        fixed: 0.02,
+        ..SimulatedCost::default()
+    };
+    let mut config = tiny();
+    let detector = "bert-sequence";
+    let policy = toml::from_str(&format!("[detectors.{detector}]\n")).unwrap();
+    config.policies.insert("own".into(), policy);
+    let server = TestServer::simulated(config, cost).await;
+    let text: String = (0..7_000).map(|word| format!("{word} word ")).collect();
+    let begin = std::time::Instant::now();
+    let (texts, verdict) = guarded(&server, "own", vec![text.clone()]).await.unwrap();
+    let taken = begin.elapsed();
+    assert_eq!(texts.concat(), text);
+    let [report] = verdict.detectors.as_slice() else {
+        panic!("{:?}", verdict.detectors);
+    };
+    let one_by_one = 0.02 * f64::from(report.windows_scanned);
+    assert!(report.windows_scanned > 300, "{report:?}");
+    assert!(taken.as_secs_f64() < one_by_one / 4.0, "{taken:?}");
     server.stop().await;
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tracing::trace_span;
 
 use super::allow::Allowed;
-use super::gather::{Evidence, built_in_report, hits, report_limits};
+use super::gather::{Evidence, JOINED, built_in_report, hits, report_limits};
 use super::policy::{DENIED, OnError};
 use super::redact::Redactable;
 use super::{
@@ -61,7 +61,11 @@ impl Guard {
                     label: label.to_owned(),
                     rule: found.rule,
                     score: Some(found.score),
-                    threshold: Some(threshold),
+                    threshold: Some(if found.with.is_empty() {
+                        threshold
+                    } else {
+                        threshold.max(JOINED)
+                    }),
                     start: indexes[found.segment].at(start),
                     end: indexes[found.segment].at(end),
                     undone: found.undone,

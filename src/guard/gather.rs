@@ -15,6 +15,9 @@ use crate::package::Task;
 use crate::text::normalise::Transformation;
 
 const LIMITED: &str = "a text may be read in more ways than the limits of normalisation let in";
+/// Score from which texts say something together that none says alone. A change of subject from one to the
+/// next looks a little like an attack, which changes it, too.
+pub(super) const JOINED: f32 = 0.98;
 const NO_ROLE: &str = "the policy applies it to none of these roles";
 
 /// Everything that was found out about a check.
@@ -143,16 +146,19 @@ impl Guard {
                     with: part.with.clone(),
                     span,
                 };
-                // What a text says alone is not said again of it together with others.
-                let says = |segment: &usize| {
-                    let alone = best.get(&(*segment, scored.label));
-                    let score = alone.map(|&at| found[at].score);
-                    let role = evidence.check.segments[*segment].role;
-                    let threshold = choice.rule.threshold(&next.label, role);
-                    score.zip(threshold).is_some_and(|(s, t)| s >= t)
-                };
-                if !part.with.is_empty() && part.with.iter().chain([&part.segment]).any(says) {
-                    continue;
+                if !part.with.is_empty() {
+                    // What a text says alone is not said again of it together with others.
+                    let says = |segment: &usize| {
+                        let alone = best.get(&(*segment, scored.label));
+                        let score = alone.map(|&at| found[at].score);
+                        let role = evidence.check.segments[*segment].role;
+                        let threshold = choice.rule.threshold(&next.label, role);
+                        score.zip(threshold).is_some_and(|(s, t)| s >= t)
+                    };
+                    let mut texts = part.with.iter().chain([&part.segment]);
+                    if next.score < JOINED || texts.any(says) {
+                        continue;
+                    }
                 }
                 if !is_class {
                     push_unless_known(&mut found, &mut known, next);

@@ -52,31 +52,62 @@ const IBAN_LENGTHS: &str = "AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BI27 BR
      DK18 DO28 EE20 EG29 ES24 FI18 FK18 FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HN28 HR21 HU28 IE22 \
      IL23 IQ23 IS26 IT27 JO30 KW30 KZ20 LB28 LC32 LI21 LT20 LU20 LV21 LY25 MC27 MD24 ME22 MK19 MN20 \
      MR27 MT31 MU30 NI28 NL18 NO15 OM23 PK24 PL28 PS29 PT25 QA29 RO24 RS22 RU33 SA24 SC31 SD18 SE24 \
-     SI19 SK24 SM27 SO23 ST25 SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20 YE30";
+     SI19 SK24 SM27 SO23 ST25 SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20 YE30 ";
+
+/// The length of a country's IBANs.
+fn iban_length(country: [u8; 2]) -> Option<u8> {
+    let entries = IBAN_LENGTHS.as_bytes().as_chunks::<5>().0;
+    let at = entries.binary_search_by_key(&country, |&[a, b, ..]| [a, b]);
+    let [_, _, tens, ones, _] = entries.get(at.ok()?)?;
+    Some(10 * (tens - b'0') + (ones - b'0'))
+}
+
+/// How much of `text` is an IBAN by its country, if a group ends there; what follows may be words.
+pub(super) fn iban_end(text: &str) -> usize {
+    let bytes = text.as_bytes();
+    let country = bytes
+        .first_chunk::<2>()
+        .map(|c| c.map(|b| b.to_ascii_uppercase()));
+    let Some(known) = country.and_then(iban_length) else {
+        return text.len();
+    };
+    let mut places = bytes
+        .iter()
+        .enumerate()
+        .filter(|(_, b)| b.is_ascii_alphanumeric());
+    let last = places.nth(usize::from(known) - 1);
+    let end = last.map(|(at, _)| at + 1);
+    end.filter(|end| bytes.get(*end) == Some(&b' '))
+        .unwrap_or(text.len())
+}
 
 /// IBAN: a country of the registry and the remainder 1 by 97; proven if the length is the country's.
 pub(super) fn iban(site: &Site<'_>) -> Shape {
     let Some((&head, _)) = site.text.as_bytes().split_first_chunk::<4>() else {
         return Shape::Wrong;
     };
-    let [a, b] = [head[0], head[1]].map(|b| b.to_ascii_uppercase());
-    let mut entries = IBAN_LENGTHS.as_bytes().chunks(5);
-    let Some([.., tens, ones]) = entries
-        .find(|entry| entry.starts_with(&[a, b]))
-        .and_then(|entry| entry.first_chunk::<4>())
-    else {
+    let Some(known) = iban_length([head[0], head[1]].map(|b| b.to_ascii_uppercase())) else {
         return Shape::Wrong;
     };
-    let turned = site.text.bytes().skip(4).chain(head);
-    let (mut sum, mut length) = (0u64, 0);
-    for digit in turned.filter_map(|b| char::from(b).to_digit(36)) {
-        sum = if digit < 10 { 10 * sum } else { 100 * sum } + u64::from(digit);
-        sum = if sum >> 50 == 0 { sum } else { sum % 97 };
-        length += 1;
-    }
+    let length = site.text.bytes().filter(u8::is_ascii_alphanumeric).count();
+    let whole = length == usize::from(known);
+    let mut sum = 0u64;
+    let mut read = |bytes: &[u8]| {
+        for &byte in bytes {
+            sum = match byte {
+                b'0'..=b'9' => 10 * sum + u64::from(byte - b'0'),
+                // Upper and lower case differ in one bit.
+                _ if byte.is_ascii_alphabetic() => 100 * sum + u64::from((byte | 32) - b'a' + 10),
+                _ => continue,
+            };
+            sum = if sum >> 50 == 0 { sum } else { sum % 97 };
+        }
+    };
+    read(site.text.as_bytes().get(4..).unwrap_or_default());
+    read(&head);
     match sum % 97 {
         // The remainder by 97 of its digits, letters read as 10 to 35 (ISO 7064), must be 1.
-        1 => Shape::proven_if(length == 10 * (tens - b'0') + (ones - b'0')),
+        1 => Shape::proven_if(whole),
         _ => Shape::Wrong,
     }
 }
@@ -90,22 +121,20 @@ pub(super) fn ipv4(site: &Site<'_>) -> Shape {
 
 /// IPv6: all eight groups, or an abbreviation of at least three groups with a digit among them.
 pub(super) fn ipv6(site: &Site<'_>) -> Shape {
-    if matches!(site.before, Some(':' | '.' | '-')) {
-        return Shape::Wrong;
-    }
+    let groups = || site.text.split(':').filter(|g| !g.is_empty()).count();
+    let octets = || site.text.split(':').all(|g| g.len() == 2);
     let goes_on =
         site.after == Some(':') && site.then.is_some_and(|c| c.is_ascii_hexdigit() || c == ':');
-    let groups = site.text.split(':').filter(|g| !g.is_empty()).count();
-    let octets = site.text.split(':').all(|g| g.len() == 2);
     // A port may follow a whole address, more octets a row of them.
-    let longer = goes_on && (groups < 8 || octets || site.then == Some(':'));
-    let address = site.text.parse::<Ipv6Addr>().is_ok();
-    if longer || !address {
-        Shape::Wrong
-    } else if groups == 8 {
-        Shape::Proven
-    } else {
-        Shape::plain_if(groups >= 3 && site.text.contains(|c: char| c.is_ascii_digit()))
+    if goes_on && (site.then == Some(':') || octets() || groups() < 8) {
+        return Shape::Wrong;
+    }
+    match (site.text.parse::<Ipv6Addr>().is_ok(), groups()) {
+        (false, _) => Shape::Wrong,
+        (true, 8) => Shape::Proven,
+        (true, groups) => {
+            Shape::plain_if(groups >= 3 && site.text.contains(|c: char| c.is_ascii_digit()))
+        }
     }
 }
 
@@ -113,7 +142,7 @@ pub(super) fn ipv6(site: &Site<'_>) -> Shape {
 pub(super) fn mac(site: &Site<'_>) -> Shape {
     let goes_on =
         matches!(site.after, Some(':' | '-')) && site.then.is_some_and(|c| c.is_ascii_hexdigit());
-    if goes_on || matches!(site.before, Some(':' | '-')) {
+    if goes_on {
         return Shape::Wrong;
     }
     let octets = site.text.split([':', '-']);
@@ -255,6 +284,33 @@ pub(super) fn ssn(site: &Site<'_>) -> Shape {
     } else {
         Shape::proven_if(given)
     }
+}
+
+/// UK driving licences: proven if the digits are a day of birth, 50 added to a woman's month.
+pub(super) fn dvla(site: &Site<'_>) -> Shape {
+    let number =
+        |range: std::ops::Range<usize>| -> Option<u32> { site.text.get(range)?.parse().ok() };
+    let day = number(8..10).is_some_and(|day| (1..=31).contains(&day));
+    let month = number(6..8).is_some_and(|month| matches!(month, 1..=12 | 51..=62));
+    Shape::proven_if(day && month)
+}
+
+/// The second line of a passport's machine-readable zone, by its check digits (ICAO 9303-4).
+pub(super) fn mrz(site: &Site<'_>) -> Shape {
+    let digit = |range: std::ops::Range<usize>| {
+        let field = site.text.get(range).unwrap_or_default().chars();
+        let values = field.map(|c| c.to_digit(36).unwrap_or(0));
+        values
+            .zip([7, 3, 1].iter().cycle())
+            .map(|(v, w)| v * w)
+            .sum::<u32>()
+            % 10
+    };
+    let holds = |field: std::ops::Range<usize>| {
+        let check = site.text.get(field.end..=field.end);
+        check.and_then(|c| c.parse().ok()) == Some(digit(field))
+    };
+    Shape::only_if(site.text.len() == 44 && holds(0..9) && holds(13..19) && holds(21..27))
 }
 
 /// A day that the calendar may have, in whichever order its numbers stand.

@@ -53,11 +53,11 @@ pub(super) const WORDS: &[(Topic, &str)] = &[
     ),
     (
         Topic::Passport,
-        r"(?:e-?)?passports?(?:[ _-]?(?:numbers?|no\.?|num|id|#))?|travel document(?: (?:number|no\.?))?|passeport|reisepass(?:nummer|-?nr\.?)?|pasaporte|passaporto|passaporte|pa[sš]aport|paspoort(?:nummer)?|paszport(?:u)?|pass(?:port)?[ -]?(?:nummer|nr\.?)|passnummer|паспорта?|护照(?:号码?)?|パスポート|여권",
+        r"(?:e-?)?passports?(?:[ _-]?(?:numbers?|no\.?|num|id|#))?|travel doc(?:ument)?(?: (?:number|no\.?))?|passeport|reisepass(?:nummer|-?nr\.?)?|pasaporte|passaporto|passaporte|pa[sš]aport|paspoort(?:nummer)?|paszport(?:u)?|pass(?:port)?[ -]?(?:nummer|nr\.?)|passnummer|паспорта?|护照(?:号码?)?|パスポート|여권",
     ),
     (
         Topic::Licence,
-        r"driv(?:er(?:['’]?s)?|ing)[ _-]?(?:licen[cs]e|permit|lic\.?)(?:[ _-]?(?:numbers?|no\.?|num|id|#))?|licen[cs]e(?: (?:numbers?|no\.?|id|#)|#)|(?:state|operator['’]?s?) licen[cs]e|learner['’]?s? permit|dln?(?: ?(?:numbers?|no\.?|#))?|(?:num[eé]ro (?:de|du) )?permis(?: de conduire)?|f[uü]hrerschein(?:nummer|-?nr\.?)?|(?:licencia|permiso|carn[eé]) de conduc(?:ir|ci[oó]n)|patente(?: di guida)?|rijbewijs(?:nummer)?|praw(?:o|a) jazdy|carta de condu[cç][aã]o|cnh|k[oö]rkort(?:snummer)?|водительск(?:ое|ого) удостоверени[ея]|驾照|駕照",
+        r"driv(?:er(?:['’]?s)?|ing)[ _-]?(?:licen[cs]e|permit|lic\.?)(?:[ _-]?(?:numbers?|no\.?|num|id|#))?|licen[cs]e(?: (?:numbers?|no\.?|id|#)|#)?|(?:state|operator['’]?s?) licen[cs]e|learner['’]?s? permit|dln?(?: ?(?:numbers?|no\.?|#))?|(?:num[eé]ro (?:de|du) )?permis(?: de conduire)?|f[uü]hrerschein(?:nummer|-?nr\.?)?|(?:licencia|permiso|carn[eé]) de conduc(?:ir|ci[oó]n)|patente(?: di guida)?|rijbewijs(?:nummer)?|praw(?:o|a) jazdy|carta de condu[cç][aã]o|cnh|k[oö]rkort(?:snummer)?|водительск(?:ое|ого) удостоверени[ея]|驾照|駕照",
     ),
     (
         Topic::Medical,
@@ -65,7 +65,7 @@ pub(super) const WORDS: &[(Topic, &str)] = &[
     ),
     (
         Topic::Birth,
-        r"born(?: on| in)?|dob|d\.o\.b\.?|date[ _-]of[ _-]birth|birth[ _-]?(?:date|day)|b-?day|birth|geboren(?: am| op)?|geburtsdatum|geburtstag|geb\.?(?:[ -]?dat(?:um|\.))?|n[eé]e? le|date de naissance|fecha de nacimiento|nacid[oa](?: el)?|nacimiento|nat[oa] il|data di nascita|data de nascimento|nascid[oa](?: em)?|nasciment?o|geboortedatum|urodzon[ya](?: dnia)?|data urodzenia|f[oö]dd|f[oö]delse(?:dag|datum|sdato)|syntym[aä]aika|дата рождения|родил(?:ся|ась)|生年月日|出生日期|생년월일",
+        r"born(?: on| in)?|dob|d\.o\.b\.?|b\.|date[ _-]of[ _-]birth|birth[ _-]?(?:date|day)|b-?day|birth|geboren(?: am| op)?|geburtsdatum|geburtstag|geb\.?(?:[ -]?dat(?:um|\.))?|n[eé]e? le|date de naissance|fecha de nacimiento|nacid[oa](?: el)?|nacimiento|nat[oa] il|data di nascita|data de nascimento|nascid[oa](?: em)?|nasciment?o|geboortedatum|urodzon[ya](?: dnia)?|data urodzenia|f[oö]dd|f[oö]delse(?:dag|datum|sdato)|syntym[aä]aika|дата рождения|родил(?:ся|ась)|生年月日|出生日期|생년월일",
     ),
     (
         Topic::Event,
@@ -89,6 +89,6 @@ pub(super) const WORDS: &[(Topic, &str)] = &[
     ),
     (
         Topic::Other,
-        r"orders?(?: (?:number|no\.?|id|#))?|invoices?(?: (?:number|no\.?|id|#))?|tickets?|tracking(?: (?:number|no\.?|id))?|ref(?:erence)?|isbn(?:-1[03])?|issn|doi|sku|serial(?: (?:number|no\.?))?|part (?:number|no\.?)|case (?:number|no\.?|id)|issue|commit|sha(?:1|256)?|md5|checksum|hash|digest|uuid|guid|session|request[ _-]id|trace[ _-]id|order_id|customer (?:number|no\.?|id)|expires?|expiry|issued|valid (?:until|thru)|timestamp|offset|pid|bytes|vat",
+        r"orders?(?: (?:number|no\.?|id|#))?|invoices?(?: (?:number|no\.?|id|#))?|tickets?|tracking(?: (?:number|no\.?|id))?|ref(?:erence)?|isbn(?:-1[03])?|issn|doi|sku|serial(?: (?:number|no\.?))?|part (?:number|no\.?)|case (?:number|no\.?|id)|issue|commit|sha(?:1|256)?|md5|checksum|hash|digest|uuid|guid|session|request[ _-]id|trace[ _-]id|order_id|customer (?:number|no\.?|id)|expires?|expiry|(?:licen[cs]e|number) (?:plates?|keys?|fees?)|issued|valid (?:until|thru)|timestamp|offset|pid|bytes|vat",
     ),
 ];

@@ -86,6 +86,8 @@ pub(super) fn compile(patterns: &[CustomPattern]) -> Result<Lexer, PatternError>
             context: 0.0,
             window: 0,
             unless: Vec::new(),
+            next: None,
+            length: None,
             shorter: false,
             value: None,
             group: None,

@@ -69,16 +69,27 @@ pub(super) fn is_placeholder(text: &str) -> bool {
         "apikey",
     ];
     // A long value is told by how it begins.
-    let lower: String = text
-        .chars()
-        .take(48)
-        .map(|c| c.to_ascii_lowercase())
-        .collect();
-    let bare = lower.trim_matches(|c: char| !c.is_ascii_alphanumeric());
-    bare.is_empty()
-        || PARTS.iter().any(|part| lower.contains(part))
-        || WHOLE.contains(&bare)
-        || is_sequence(lower.as_bytes())
+    let mut lower = [0; 48];
+    let length = text.len().min(lower.len());
+    let (lower, _) = lower.split_at_mut(length);
+    lower.copy_from_slice(text.as_bytes().get(..length).unwrap_or_default());
+    lower.make_ascii_lowercase();
+    let is_part = |at: usize| {
+        let rest = lower.get(at..).unwrap_or_default();
+        PARTS.iter().any(|part| rest.starts_with(part.as_bytes()))
+    };
+    let outside = |b: &u8| !b.is_ascii_alphanumeric();
+    let start = lower.iter().position(|b| !outside(b));
+    let end = lower.iter().rposition(|b| !outside(b));
+    let Some(bare) = start
+        .zip(end)
+        .and_then(|(start, end)| lower.get(start..=end))
+    else {
+        return true;
+    };
+    WHOLE.iter().any(|whole| bare == whole.as_bytes())
+        || is_sequence(lower)
+        || (0..lower.len()).any(is_part)
 }
 
 /// Whether most characters follow from the one before: `aaaa`, `12345678`, `abcdef`.

@@ -35,6 +35,8 @@ pub(super) struct LexerRule {
     pub context: f32,
     pub window: usize,
     pub unless: Vec<TopicId>,
+    pub next: Option<TopicId>,
+    pub length: Option<fn(&str) -> usize>,
     pub shorter: bool,
     /// What is reported stands behind the pattern.
     pub value: Option<Value>,
@@ -55,6 +57,8 @@ pub(super) enum Entry {
 #[derive(Debug)]
 pub(super) struct Group {
     dfa: dense::DFA<Vec<u32>>,
+    /// The state before the first byte, by the byte before it; at the end, that of a text's beginning.
+    starts: Vec<Option<StateID>>,
     pub entries: Vec<Entry>,
 }
 
@@ -66,6 +70,8 @@ pub(super) struct Lexer {
     pub rules: Vec<LexerRule>,
     /// The kinds of starts that have an entry beginning with a byte, as in [`Start::open`].
     pub begins: [u8; 256],
+    /// Those that have one beginning with two bytes, of which it may be that only the first is its own.
+    pairs: Vec<[u8; 256]>,
     /// How far a topic reaches, in bytes.
     pub reach: usize,
     /// Whether overlapping matches of different rules compete, or are all reported.
@@ -109,6 +115,8 @@ impl Lexer {
                 context: rule.context,
                 window: rule.window,
                 unless: rule.unless.iter().map(|t| *t as TopicId).collect(),
+                next: rule.next.map(|t| t as TopicId),
+                length: rule.length,
                 shorter: rule.shorter,
                 value: rule.value,
                 group: group_regex(rule.id, rule.pattern)?,
@@ -134,20 +142,24 @@ impl Lexer {
     ) -> Result<Self, PatternError> {
         let mut groups = [const { None }; Start::ALL.len()];
         let mut begins = [0; 256];
+        let mut pairs = vec![[0; 256]; 256];
         for (start, group) in Start::ALL.into_iter().zip(&mut groups) {
             let of_start: Vec<&Source> = sources.iter().filter(|s| s.start == start).collect();
             if of_start.is_empty() {
                 continue;
             }
             let patterns: Vec<&str> = of_start.iter().map(|s| s.pattern.as_str()).collect();
-            let group = group.insert(Group {
-                dfa: automaton(&patterns, limit)
-                    .map_err(|problem| PatternError::new("", problem))?,
-                entries: of_start.iter().map(|s| s.entry).collect(),
-            });
-            for (byte, kinds) in (0..=u8::MAX).zip(&mut begins) {
-                if group.begins_with(byte) {
+            let dfa = automaton(&patterns, limit).map_err(|p| PatternError::new("", p))?;
+            let entries = of_start.iter().map(|s| s.entry).collect();
+            let group = group.insert(Group::new(dfa, entries));
+            for (first, kinds) in (0..=u8::MAX).zip(&mut begins) {
+                for state in group.after(first) {
                     *kinds |= start.bit();
+                    for (second, kinds) in (0..=u8::MAX).zip(&mut pairs[usize::from(first)]) {
+                        if group.step(state, second, |_| ()).1 {
+                            *kinds |= start.bit();
+                        }
+                    }
                 }
             }
         }
@@ -156,6 +168,7 @@ impl Lexer {
             groups,
             rules,
             begins,
+            pairs,
             compete,
         })
     }
@@ -170,6 +183,12 @@ impl Lexer {
         }
     }
 
+    /// The kinds of starts that have an entry which may begin with these two bytes.
+    pub(super) fn goes_on(&self, first: u8, second: u8) -> u8 {
+        let of_first = self.pairs.get(usize::from(first));
+        of_first.map_or(u8::MAX, |kinds| kinds[usize::from(second)])
+    }
+
     /// What stands behind an entry's match and belongs to it.
     pub(super) fn value(&self, entry: Entry) -> Option<&Value> {
         match entry {
@@ -180,13 +199,24 @@ impl Lexer {
 }
 
 impl Group {
+    fn new(dfa: dense::DFA<Vec<u32>>, entries: Vec<Entry>) -> Self {
+        let start = |before: Option<u8>| {
+            let config = start::Config::new().anchored(Anchored::Yes);
+            let state = dfa.start_state(&config.look_behind(before)).ok()?;
+            (!dfa.is_dead_state(state)).then_some(state)
+        };
+        let starts = (0..=u8::MAX).map(Some).chain([None]).map(start).collect();
+        Self {
+            dfa,
+            starts,
+            entries,
+        }
+    }
+
     /// The state before the first byte, after `before`; none if nothing can match.
     pub(super) fn begin(&self, before: Option<u8>) -> Option<StateID> {
-        let config = start::Config::new()
-            .anchored(Anchored::Yes)
-            .look_behind(before);
-        let state = self.dfa.start_state(&config).ok()?;
-        (!self.dfa.is_dead_state(state)).then_some(state)
+        let at = before.map_or(self.starts.len() - 1, usize::from);
+        self.starts.get(at).copied().flatten()
     }
 
     /// The state after `byte`, which `ended` is told of if entries match up to it, and whether the
@@ -218,11 +248,18 @@ impl Group {
         !self.dfa.is_dead_state(state) && !self.dfa.is_quit_state(state)
     }
 
-    fn begins_with(&self, byte: u8) -> bool {
-        [None, Some(b' '), Some(b'a'), Some(b'\n'), Some(b'\r')]
+    /// The states after a match's first byte, whatever stands before it; none where no match begins so.
+    fn after(&self, byte: u8) -> Vec<StateID> {
+        let mut states: Vec<StateID> = self.starts.iter().copied().flatten().collect();
+        states.sort_unstable();
+        states.dedup();
+        let after = states
             .into_iter()
-            .filter_map(|before| self.begin(before))
-            .any(|state| self.step(state, byte, |_| ()).1)
+            .map(|state| self.step(state, byte, |_| ()));
+        after
+            .filter(|(_, goes_on)| *goes_on)
+            .map(|(state, _)| state)
+            .collect()
     }
 }
 

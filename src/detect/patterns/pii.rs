@@ -4,7 +4,7 @@ use super::context::Topic::{
     Bank, Birth, Card, Cvv, Licence, Medical, NationalId, Network, Other, Passport, Phone, Ssn,
     Version, Wallet,
 };
-use super::rule::Start::{Number, Token, Url, Word};
+use super::rule::Start::{Address, Number, Token, Url, Word};
 use super::rule::{Rule, rule};
 use super::{checks, ids, phone};
 
@@ -44,9 +44,9 @@ pub(super) const RULES: &[Rule] = &[
     rule("url-www", "URL", Url, r#"(?i:www)\.(?:[A-Za-z0-9-]{1,63}\.){1,6}[A-Za-z]{2,24}(?::[0-9]{1,5})?(?:[/?#](?:(?:&amp;|[!-~--["'<>`{}|\\^,;()]])*[A-Za-z0-9/_=#&%~+\-])?)?"#, 0.9),
     rule("ipv4", "IP_ADDRESS", Number, r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}", 0.75)
         .check(checks::ipv4, 0.0).near(&[Network], 0.6).unless(&[Version]).within(14),
-    rule("ipv6", "IP_ADDRESS", Word, r"[0-9A-Fa-f]{1,4}(?::{1,2}[0-9A-Fa-f]{1,4}){2,7}(?:::)?", 0.6)
+    rule("ipv6", "IP_ADDRESS", Address, r"[0-9A-Fa-f]{1,4}(?::{1,2}[0-9A-Fa-f]{1,4}){2,7}(?:::)?", 0.6)
         .check(checks::ipv6, 0.8).near(&[Network], 0.6),
-    rule("mac", "MAC_ADDRESS", Word, r"(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}|(?:[0-9A-Fa-f]{2}-){5}[0-9A-Fa-f]{2}", 0.85)
+    rule("mac", "MAC_ADDRESS", Address, r"(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}|(?:[0-9A-Fa-f]{2}-){5}[0-9A-Fa-f]{2}", 0.85)
         .check(checks::mac, 0.0),
 
     // Payment.
@@ -57,7 +57,7 @@ pub(super) const RULES: &[Rule] = &[
     rule("cvv", "CVV", Number, r"[0-9]{3,4}", 0.0)
         .check(checks::alone, 0.0).near(&[Cvv], 0.85).within(12),
     rule("iban", "IBAN", Word, r"[A-Za-z]{2}[0-9]{2}(?:[A-Za-z0-9]{11,30}|(?: [A-Za-z0-9]{4}){2,7}(?: [A-Za-z0-9]{1,3})?)", 0.6)
-        .check(checks::iban, 0.9).near(&[Bank], 0.5).shorter(),
+        .check(checks::iban, 0.9).near(&[Bank], 0.5).long(checks::iban_end),
     rule("bank-account", "BANK_ACCOUNT", Number, r"[0-9]{6,17}|[0-9]{2,4}(?:[ -][0-9]{2,4}){2,4}|[0-9]{3,5}-[0-9]{4,10}(?:-[0-9]{1,2})?", 0.0)
         .check(checks::number, 0.0).near(&[Bank], 0.8).within(24).shorter(),
     rule("wallet-base58", "CRYPTO_WALLET", Token, r"[13][1-9A-HJ-NP-Za-km-z]{25,34}", 0.2)
@@ -87,7 +87,7 @@ pub(super) const RULES: &[Rule] = &[
 
     // Numbers of persons, by country.
     rule("us-ssn", "SSN", Number, "[0-9]{3}-[0-9]{2}-[0-9]{4}", 0.0)
-        .check(checks::ssn, 0.65).near(&[Ssn, NationalId], 0.8).unless(&[Other]),
+        .check(checks::ssn, 0.65).near(&[Ssn, NationalId], 0.8).unless(&[Other]).then(Birth),
     rule("us-ssn-spaced", "SSN", Number, "[0-9]{3} [0-9]{2} [0-9]{4}|[0-9]{9}", 0.0)
         .check(checks::ssn, 0.3).near(&[Ssn], 0.85),
     rule("uk-nino", "NATIONAL_ID", Word, "(?i:[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z])(?:[0-9]{6}| ?[0-9]{2} [0-9]{2} [0-9]{2} ?)(?i:[A-D])", 0.7)
@@ -134,6 +134,12 @@ pub(super) const RULES: &[Rule] = &[
         .check(checks::identifier, 0.0).near(&[Passport], 0.8).within(40),
     rule("driver-license", "DRIVER_LICENSE", Word, r"(?i:[A-Z][0-9]{3}(?:[ -][0-9]{2,4}){2,4}|[A-Z][0-9]{4}[ -][0-9]{5}[ -][0-9]{5}|[A-Z]{1,2}[0-9]{5,14}[A-Z]?|[A-Z][0-9]{3}[A-Z0-9]{5}[0-9][A-Z0-9]|[0-9]{7,12}|[0-9]{2,3}(?: [0-9]{3}){2}|[0-9]{5}/[0-9]{2}/[0-9]{4}|[A-Z9]{5}[0-9]{6}[A-Z0-9]{5}(?: [0-9]{2})?)", 0.0)
         .check(checks::identifier, 0.0).near(&[Licence], 0.8).within(40),
+    rule("driver-license-uk", "DRIVER_LICENSE", Word, "(?i:[A-Z9]{5}[0-9]{6}[A-Z9]{2}[0-9][A-Z]{2})", 0.55)
+        .check(checks::dvla, 0.4).near(&[Licence], 0.8).unless(&[Other]),
+    rule("driver-license-grouped", "DRIVER_LICENSE", Word, "(?i:[A-Z][0-9]{3}-[0-9]{4}-[0-9]{4}(?:-[0-9]{2})?|[A-Z][0-9]{3}-[0-9]{3}-[0-9]{2}-[0-9]{3}-[0-9]|[A-Z][0-9]{4}-[0-9]{5}-[0-9]{5})", 0.55)
+        .check(checks::alone, 0.0).near(&[Licence], 0.8).unless(&[Other]),
+    rule("passport-mrz", "PASSPORT", Word, "[A-Z0-9][A-Z0-9<]{8}[0-9][A-Z]{1,3}<{0,2}[0-9]{7}[MFX<][0-9]{7}[A-Z0-9<]{14}[0-9<][0-9]", 0.0)
+        .check(checks::mrz, 0.95),
     rule("medical-record", "MEDICAL_ID", Word, "(?i:MRN)[-:#]?[0-9]{5,10}", 0.85)
         .near(&[Medical], 0.6),
     rule("medical-id", "MEDICAL_ID", Word, "(?i:[A-Z]{0,3})[0-9]{6,10}", 0.0)

@@ -25,18 +25,21 @@ pub(super) enum Start {
     Run,
     /// As a word, for what begins with a scheme; apart for the same reason.
     Url,
+    /// As a word, not after `:`, `.` or `-`: an address of a network, and not from its second group on.
+    Address,
     /// Any character.
     Anywhere,
 }
 
 impl Start {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Word,
         Self::Token,
         Self::Number,
         Self::Told,
         Self::Run,
         Self::Url,
+        Self::Address,
         Self::Anywhere,
     ];
 
@@ -47,13 +50,17 @@ impl Start {
         };
         if before.is_ascii_alphanumeric() {
             let hump = before.is_ascii_lowercase() && byte.is_ascii_uppercase();
-            return Self::Anywhere.bit() | if hump { Self::Word.bit() } else { 0 };
+            let word = Self::Word.bit() | Self::Address.bit();
+            return Self::Anywhere.bit() | if hump { word } else { 0 };
         }
         // U+00C0 to U+024F are two bytes each.
         if !before.is_ascii() && matches!(second, Some(0xC3..=0xC9)) {
             return Self::Anywhere.bit();
         }
         let mut open = Self::Anywhere.bit() | Self::Word.bit() | Self::Url.bit();
+        if !matches!(before, b':' | b'.' | b'-') {
+            open |= Self::Address.bit();
+        }
         if !matches!(before, b'_' | b'-' | b'.' | b'+' | b'%') {
             open |= Self::Token.bit();
             open |= if before == b'/' { 0 } else { Self::Run.bit() };
@@ -89,17 +96,19 @@ pub(super) struct Site<'t> {
 impl Site<'_> {
     /// The decimal digits of the match, separators dropped.
     pub(super) fn digits(&self) -> Vec<u32> {
-        self.text.chars().filter_map(|c| c.to_digit(10)).collect()
+        let mut digits = Vec::with_capacity(self.text.len());
+        digits.extend(self.text.chars().filter_map(|c| c.to_digit(10)));
+        digits
     }
 
     /// Whether the match is part of a longer number: `1.2` of `1.2.3`, `12-34` of `12-34-56`.
     pub(super) fn inside_number(&self) -> bool {
         // Numbers this long have no thousands; what follows a comma or colon is the next field.
-        let long = self.digits().len() >= 9;
+        let long = || self.digits().len() >= 9;
         match (self.after, self.then) {
             (Some('-'), Some(then)) => then.is_ascii_alphanumeric(),
             (Some('.' | '/' | '+'), Some(then)) => then.is_ascii_digit(),
-            (Some(',' | ':'), Some(then)) => then.is_ascii_digit() && !long,
+            (Some(',' | ':'), Some(then)) => then.is_ascii_digit() && !long(),
             _ => false,
         }
     }
@@ -200,6 +209,10 @@ pub(super) struct Rule {
     pub window: usize,
     /// Topics that, nearest and within reach, speak against it.
     pub unless: &'static [Topic],
+    /// What the next item is about where a match stands in a list.
+    pub next: Option<Topic>,
+    /// How many bytes of the longest match may be it, where its beginning tells.
+    pub length: Option<fn(&str) -> usize>,
     /// Whether a shorter match is tried where the longest one is wrong.
     pub shorter: bool,
 }
@@ -225,6 +238,8 @@ pub(super) const fn rule(
         context: 0.0,
         window: WINDOW,
         unless: &[],
+        next: None,
+        length: None,
         shorter: false,
     }
 }
@@ -269,6 +284,18 @@ impl Rule {
     /// Not next to these topics.
     pub(super) const fn unless(mut self, topics: &'static [Topic]) -> Self {
         self.unless = topics;
+        self
+    }
+
+    /// Saying what the next item of a list is about.
+    pub(super) const fn then(mut self, next: Topic) -> Self {
+        self.next = Some(next);
+        self
+    }
+
+    /// Of a length that its beginning tells.
+    pub(super) const fn long(mut self, length: fn(&str) -> usize) -> Self {
+        self.length = Some(length);
         self
     }
 

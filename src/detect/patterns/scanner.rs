@@ -97,10 +97,14 @@ pub(super) struct Scanner {
     /// Every start before this one is done.
     at: usize,
     walk: Option<Walk>,
+    /// Memory for the next walk.
+    spare: Vec<(Entry, usize)>,
     /// The nearest topic to the left, and where its words end.
     nearest: Option<(TopicId, usize)>,
     /// The end of the match that the nearest topic has spoken for.
     spent: Option<usize>,
+    /// What the next item of a list is about, and where the item before it ends.
+    listed: Option<(TopicId, usize)>,
     table: Table,
     /// Where the values end that were looked at and that the present start lies in.
     values: Vec<usize>,
@@ -153,12 +157,16 @@ impl Scanner {
             }
             let before = |n: usize| bytes.get(offset.checked_sub(n)?).copied();
             let mut groups = begins & Start::open(byte, before(1), before(2));
+            if let Some(&second) = bytes.get(offset + 1) {
+                groups &= lexer.goes_on(byte, second);
+            }
             if groups == 0 {
                 continue;
             }
             let at = view.base + offset;
             self.go(view, at);
-            let near = self.nearest.is_some_and(|(_, end)| at <= end + lexer.reach);
+            let near = self.nearest.is_some_and(|(_, end)| at <= end + lexer.reach)
+                || self.listed.is_some_and(|(_, end)| at <= end + LOOK);
             if !near && self.table.topic(at).is_none() {
                 groups &= !Start::Told.bit();
             }
@@ -167,7 +175,7 @@ impl Scanner {
                     groups,
                     state: None,
                     at: self.at,
-                    ends: Vec::new(),
+                    ends: std::mem::take(&mut self.spare),
                 });
                 return true;
             }
@@ -230,6 +238,11 @@ impl Scanner {
             let value = lexer.value(*entry).filter(|_| looks);
             end + value.map_or(0, |v| v.run(view.slice(*end..view.end())))
         };
+        if ends.is_empty() {
+            self.spare = self.walk.take().map(|walk| walk.ends).unwrap_or_default();
+            self.go(view, start + 1);
+            return true;
+        }
         if !view.last && ends.iter().any(|end| reach(end) + LOOK > view.end()) {
             return false;
         }
@@ -239,7 +252,7 @@ impl Scanner {
         // In the order of the table, each rule's longest match first.
         ends.sort_by_key(|(entry, end)| (*entry, Reverse(*end)));
         let mut done = None;
-        for (entry, end) in ends {
+        for (entry, end) in ends.drain(..) {
             match entry {
                 Entry::Topic(id) if word_ends(view, end) => {
                     self.table.title(start, end, id);
@@ -254,6 +267,7 @@ impl Scanner {
                         done = Some(rule);
                         let (end, certain) = (candidate.span.end, candidate.score >= CERTAIN);
                         let spoken_for = candidate.in_context;
+                        let next_topic = lexer.rules.get(rule).and_then(|rule| rule.next);
                         if self.offer(lexer, candidate) {
                             if certain && lexer.compete {
                                 next = next.max(end);
@@ -261,11 +275,15 @@ impl Scanner {
                             if spoken_for {
                                 self.spent = self.spent.max(Some(end));
                             }
+                            if let Some(topic) = next_topic {
+                                self.listed = Some((topic, end));
+                            }
                         }
                     }
                 }
             }
         }
+        self.spare = ends;
         if let Some(found) = topic
             && self.nearest.is_none_or(|(_, end)| end <= start)
         {
@@ -282,9 +300,12 @@ impl Scanner {
         lexer: &Lexer,
         view: View<'_>,
         rule: usize,
-        whole: Range<usize>,
+        mut whole: Range<usize>,
     ) -> Option<Candidate> {
         let spec = lexer.rules.get(rule)?;
+        if let Some(length) = spec.length {
+            whole.end = whole.start + length(view.slice(whole.clone()));
+        }
         let topic = self.topic(view, spec, whole.start);
         let span = match &spec.value {
             Some(_) if self.values.len() >= MAX_NESTED => return None,
@@ -320,6 +341,10 @@ impl Scanner {
     /// The topic that speaks for or against what `rule` finds at `start`.
     fn topic(&self, view: View<'_>, rule: &LexerRule, start: usize) -> Option<TopicId> {
         if let Some(topic) = self.table.topic(start) {
+            return Some(topic);
+        }
+        let in_list = |end: usize| end < start && goes_on(view, end, start);
+        if let Some((topic, _)) = self.listed.filter(|(_, end)| in_list(*end)) {
             return Some(topic);
         }
         let reaches = |end: usize| end <= start && start - end <= rule.window;

@@ -268,6 +268,19 @@ fn the_better_of_two_overlapping_matches_is_reported() {
 }
 
 #[test]
+fn a_day_beside_a_social_security_number_in_a_list_is_one_of_birth() {
+    let labels = |text: &str| -> Vec<String> {
+        let found = set(Family::Pii).scan(text);
+        found.iter().map(|m| m.label.to_string()).collect()
+    };
+    let both = ["SSN", "DATE_OF_BIRTH"];
+    assert_eq!(labels("Ann Lee, 536-22-1234, 7/14/89, 12 Main St"), both);
+    assert_eq!(labels("Ann Lee;536-22-1234;14 July 1989"), both);
+    assert_eq!(labels("536-22-1234 was filed on 7/14/1989"), ["SSN"]);
+    assert_eq!(labels("7/14/1989, 536-22-1234"), ["SSN"]);
+}
+
+#[test]
 fn custom_patterns_are_found_beside_the_built_in_ones() {
     let set = everything();
     let labels = |text: &str| -> Vec<String> {
@@ -347,6 +360,9 @@ fn adversarial(length: usize) -> Vec<(&'static str, String)> {
         ("accents", "ɏ"),
         ("numbers", "12 "),
         ("accounts", "DE89 3704 "),
+        ("octets", "00:11:"),
+        ("groups", "1:2:"),
+        ("assignments", "password: a1!"),
     ]
     .into_iter()
     .map(|(name, unit)| (name, unit.repeat(length / unit.len())))
