@@ -42,7 +42,8 @@ pub(super) fn device() -> Device {
 }
 
 /// A path in the repository, which may be another directory than the one of the build.
-pub(super) fn repository(path: &str) -> PathBuf {
+pub(super) fn repository(path: impl AsRef<Path>) -> PathBuf {
+    let path = path.as_ref();
     let built = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     if built.exists() { built } else { path.into() }
 }

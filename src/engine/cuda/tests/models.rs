@@ -1,6 +1,7 @@
 //! Whole models: the plan against the CPU engine, the engine against it, and what the engine does when
 //! memory or the device itself fails.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::machine::{self, emulate, gpu, repository};
@@ -9,7 +10,8 @@ use crate::encoder::{Model, PackedBatch};
 use crate::engine::{CudaEngine, CudaSettings, Engine, EngineError, HeadSet, SequenceScores};
 use crate::package::Package;
 
-fn model(path: &str) -> Arc<Model> {
+/// The model in a folder of the repository or, by its absolute path, of the machine.
+pub(super) fn model(path: impl AsRef<Path>) -> Arc<Model> {
     let package = Package::open(&repository(path)).unwrap();
     Arc::new(Model::build(&package).unwrap())
 }
@@ -32,7 +34,7 @@ fn golden() -> Vec<(String, Arc<Model>)> {
     found
 }
 
-fn engine(max_tokens: usize) -> CudaEngine {
+pub(super) fn engine(max_tokens: usize) -> CudaEngine {
     let settings = CudaSettings {
         ordinal: 0,
         memory: None,
@@ -51,7 +53,7 @@ fn batch(lengths: &[usize], seed: u64) -> PackedBatch {
     sequences.iter().map(Vec::as_slice).collect()
 }
 
-fn all_heads(model: &Model) -> HeadSet {
+pub(super) fn all_heads(model: &Model) -> HeadSet {
     (0..model.heads()).fold(HeadSet::EMPTY, |set, head| set.union(HeadSet::one(head)))
 }
 
