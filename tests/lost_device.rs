@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use portcullis::api::ServeError;
-use portcullis::api::pb::v1::{DetectorState, Outcome};
+use portcullis::api::pb::v1::{DetectorState, ListDetectorsRequest, Outcome};
 use portcullis::cli::assemble_on;
 use portcullis::encoder::{Model, PackedBatch};
 use portcullis::engine::{
@@ -58,6 +58,15 @@ fn fatal() -> String {
     "a".repeat(FATAL - 2)
 }
 
+/// The device that ListDetectors gives for the package's detector.
+async fn offered(server: &TestServer) -> String {
+    let mut client = server.client().await;
+    let offers = client.list_detectors(ListDetectorsRequest {}).await;
+    let detectors = offers.unwrap().into_inner().detectors;
+    let of_package = detectors.into_iter().find(|d| d.package != "built-in");
+    of_package.unwrap().device
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_server_ends_with_an_error_to_be_restarted() {
     let config = tiny();
@@ -84,11 +93,13 @@ async fn the_cpu_takes_over_and_answers_say_so() {
     let mut client = server.client().await;
     let before = client.check(user("bcd")).await.unwrap().into_inner();
     assert_eq!(before.detectors[0].device, "fragile");
+    assert_eq!(offered(&server).await, "fragile");
     let verdict = client.check(user(fatal())).await.unwrap().into_inner();
     assert_eq!(verdict.detectors[0].state(), DetectorState::Failed);
     let after = client.check(user("bcd")).await.unwrap().into_inner();
     assert_eq!(after.outcome(), Outcome::Complete);
     assert!(after.detectors[0].device.starts_with("cpu"));
+    assert_eq!(offered(&server).await, after.detectors[0].device);
     let scores = |v: &portcullis::api::pb::v1::CheckResponse| v.detectors[0].scores.clone();
     assert_eq!(scores(&before), scores(&after));
     // The length that was fatal is a text like any other now.

@@ -76,7 +76,10 @@ fn after(error: &EngineError, engine: &dyn Engine, shared: &Shared) {
         }
         EngineError::TakenOver(_) => {
             let mut device = shared.device.lock().unwrap_or_else(PoisonError::into_inner);
+            let info = |device: &str| metrics::gauge!("portcullis_device_info", "device" => device.to_owned());
+            info(&device).set(0.0);
             *device = engine.device().into();
+            info(&device).set(1.0);
         }
         _ => {}
     }
