@@ -8,17 +8,19 @@ use portcullis::api::pb::v1::{DetectorState, ListDetectorsRequest, Outcome};
 use portcullis::cli::assemble_on;
 use portcullis::encoder::{Model, PackedBatch};
 use portcullis::engine::{
-    CpuEngine, Engine, EngineError, Failover, HeadSet, ModelId, SequenceScores,
+    BatchId, Begun, CpuEngine, Engine, EngineError, Failover, HeadSet, ModelId, SequenceScores,
 };
 
 use crate::support::{TestServer, tiny, user};
 
-/// Runs on the CPU until a batch holds a sequence of this many tokens.
+/// Runs on the CPU until a batch holds a sequence of this many tokens. As with a GPU, whoever waits for a
+/// batch that was begun learns of it.
 const FATAL: usize = 42;
 
 struct Fragile {
     cpu: CpuEngine,
     lost: bool,
+    begun: Option<Vec<SequenceScores>>,
 }
 
 impl Fragile {
@@ -26,6 +28,7 @@ impl Fragile {
         Box::new(Self {
             cpu: CpuEngine::new(1).unwrap(),
             lost: false,
+            begun: None,
         })
     }
 }
@@ -50,6 +53,21 @@ impl Engine for Fragile {
             return Err(EngineError::DeviceLost("illegal address".into()));
         }
         self.cpu.run(model, batch, heads)
+    }
+
+    fn begin(
+        &mut self,
+        model: ModelId,
+        batch: &PackedBatch,
+        heads: HeadSet,
+    ) -> Result<Begun, EngineError> {
+        self.begun = self.run(model, batch, heads).ok();
+        Ok(Begun::Running(BatchId(0)))
+    }
+
+    fn finish(&mut self, _: BatchId) -> Result<Vec<SequenceScores>, EngineError> {
+        let lost = || EngineError::DeviceLost("illegal address".into());
+        self.begun.take().ok_or_else(lost)
     }
 }
 

@@ -20,7 +20,8 @@ impl Heads {
             33..=64 => 64,
             _ => {
                 return Err(CudaError::Unsupported(format!(
-                    "attention heads of {dim} values; up to 64 are supported"
+                    "hidden_size / num_attention_heads is {dim}; heads of up to 64 values are \
+                     supported"
                 )));
             }
         };

@@ -111,7 +111,7 @@ impl Kernels {
 fn norm_vectors(width: usize) -> Result<usize, CudaError> {
     if !width.is_multiple_of(8) || width > 2048 {
         return Err(CudaError::Unsupported(format!(
-            "hidden vectors of {width} values; multiples of 8 up to 2048 are supported"
+            "hidden_size is {width}; multiples of 8 up to 2048 are supported"
         )));
     }
     Ok((width.div_ceil(256)).next_power_of_two().max(2))

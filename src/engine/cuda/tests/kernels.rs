@@ -269,6 +269,63 @@ fn activations_agree_plain_and_gated() {
     }
 }
 
+/// What is no number going in is no number coming out, or an overflow could end as an ordinary score.
+#[test]
+fn activations_and_norms_keep_what_is_not_a_number() {
+    let _gpu = gpu();
+    let device = device();
+    let functions = [
+        Activation::None,
+        Activation::GeluErf,
+        Activation::GeluTanh,
+        Activation::Relu,
+        Activation::Silu,
+        Activation::Tanh,
+    ];
+    let x = elements(&device, Element::Bf16, &[f32::NAN; 16]);
+    for function in functions {
+        for gated in [false, true] {
+            let out = put(&device, &[0u16; 8]);
+            let args = ActivationArgs {
+                x: x.at(&device),
+                bias: 0,
+                out: out.at(&device),
+                rows: 1,
+                width: 8,
+                function: function_number(function),
+            };
+            let kernel = device.kernels.activation(Element::Bf16, gated).unwrap();
+            launch(&device, &kernel, element_blocks(1, 8), &args);
+            let got = get(&device, Element::Bf16, &out);
+            assert!(got.iter().all(|v| v.is_nan()), "{function:?}: {got:?}");
+        }
+    }
+    // The last row's variance is beyond f32.
+    for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e30] {
+        let mut row = [0.0; 8];
+        row[3] = value;
+        let x = elements(&device, Element::Bf16, &row);
+        let ones = put(&device, &[1f32; 8]);
+        let out = put(&device, &[0u16; 8]);
+        let args = ResidualNormArgs {
+            x: x.at(&device),
+            x_bias: 0,
+            residual: 0,
+            sum: 0,
+            weight: ones.at(&device),
+            bias: ones.at(&device),
+            out: out.at(&device),
+            rows: 1,
+            width: 8,
+            eps: 1e-7,
+        };
+        let kernel = device.kernels.residual_norm(Element::Bf16, 8).unwrap();
+        launch(&device, &kernel, row_blocks(1), &args);
+        let got = get(&device, Element::Bf16, &out);
+        assert!(got.iter().all(|v| v.is_nan()), "{value}: {got:?}");
+    }
+}
+
 /// The work list of sequences of these lengths, as the engine writes it.
 fn work_list(lengths: &[usize]) -> (Bucket, Vec<u32>) {
     let sequences: Vec<Vec<u32>> = lengths.iter().map(|&n| vec![1; n]).collect();
@@ -342,7 +399,7 @@ impl Case<'_> {
         );
 
         let (bucket, tiles) = work_list(lengths);
-        let grid = (bucket.tiles() as u32, heads as u32);
+        let grid = (heads as u32, bucket.tiles() as u32);
         let qkv = elements(device, element, &qkv);
         let tiles = put(device, &tiles);
         let out = poisoned(device, tokens * width);
