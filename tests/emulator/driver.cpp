@@ -269,7 +269,10 @@ Result cuEventQuery(SharedEvent* event) {
     const std::lock_guard lock(device);
     return lost != SUCCESS ? lost : (*event)->reached >= (*event)->recorded ? SUCCESS : NOT_READY;
 }
-Result cuEventElapsedTime_v2(float* ms, SharedEvent*, SharedEvent*) { return *ms = 0, lost; }
+Result cuEventElapsedTime_v2(float* ms, SharedEvent* begin, SharedEvent* end) {
+    const std::lock_guard lock(device);
+    return *ms = std::chrono::duration<float, std::milli>((*end)->when - (*begin)->when).count(), lost;
+}
 
 Result cuModuleLoadData(void** module, const void*) { return *module = &device, SUCCESS; }
 Result cuModuleUnload(void*) { return SUCCESS; }

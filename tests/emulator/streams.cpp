@@ -38,7 +38,10 @@ bool step() {
     Stream& stream = *able[random_choice() % able.size()];
     const Item item = std::move(stream.items.front());
     stream.items.pop_front();
-    if (item.kind == Item::Kind::Record) item.event->reached = std::max(item.event->reached, item.nth);
+    if (item.kind == Item::Kind::Record) {
+        item.event->reached = std::max(item.event->reached, item.nth);
+        item.event->when = std::chrono::steady_clock::now();
+    }
     if (!item.work) return true;
     if (item.kind == Item::Kind::Copy)
         for (const auto& other : streams)

@@ -5,6 +5,7 @@
 // ordered by an event, and memory that is used again too early, show as wrong results.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -21,7 +22,10 @@ constexpr Result SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_DEVI
 using Work = std::function<Result()>;
 
 // How often an event was recorded, and how often the streams have come to that.
-struct Event { uint64_t recorded = 0, reached = 0; };
+struct Event {
+    uint64_t recorded = 0, reached = 0;
+    std::chrono::steady_clock::time_point when;  // it was reached last
+};
 using SharedEvent = std::shared_ptr<Event>;
 
 // Work, or one end of an event: `nth` is the record that is meant.

@@ -354,6 +354,8 @@ struct Case<'c> {
     lengths: &'c [usize],
     window: Option<usize>,
     rotary: bool,
+    /// Span and reach of the slots' table.
+    table: (usize, usize),
     /// Which terms disentangled attention has: of keys' positions, of queries'.
     terms: Option<(bool, bool)>,
 }
@@ -378,7 +380,7 @@ impl Case<'_> {
         let summands = if self.terms.is_some() { 3 } else { 1 };
         let scale = 1.0 / ((dim * summands) as f32).sqrt();
         let turns = reference::rotation(longest, dim, 10_000.0);
-        let span = 16;
+        let (span, farthest) = self.table;
         let mut table = |wanted: bool| {
             let rows = numbers.many(2 * span * width, 1.0);
             wanted.then(|| rounded(element, &rows))
@@ -386,7 +388,7 @@ impl Case<'_> {
         let relative = self.terms.map(|(keys, queries)| Relative {
             keys: table(keys),
             queries: table(queries),
-            slots: reference::slots(longest.max(2), span, 32),
+            slots: reference::slots(longest.max(2), span, farthest),
         });
         let expected = reference::attention(
             &qkv,
@@ -464,6 +466,7 @@ fn agrees_at_ragged_lengths(cases: &[(usize, Option<(bool, bool)>)], seed: u64) 
         lengths: &[],
         window: None,
         rotary: false,
+        table: (16, 32),
         terms,
     };
     for element in ELEMENTS {
@@ -479,6 +482,7 @@ fn agrees_at_ragged_lengths(cases: &[(usize, Option<(bool, bool)>)], seed: u64) 
     let longest = Case {
         heads: 1,
         lengths: &[511, 1, 512],
+        table: (256, 512), // DeBERTa-v3's
         ..plain(Element::F16, dim, terms)
     };
     longest.agrees(&device, &mut numbers);
@@ -504,7 +508,13 @@ fn windowed_and_rotary_attention_agree() {
     let device = device();
     let mut numbers = Numbers::new(5);
     for element in ELEMENTS {
-        for (dim, window) in [(32, Some(3)), (64, Some(64)), (64, None), (32, Some(70))] {
+        for (dim, window) in [
+            (32, Some(1)),
+            (32, Some(3)),
+            (64, Some(64)),
+            (64, None),
+            (32, Some(70)),
+        ] {
             for lengths in [&[200, 1, 65][..], &[63, 129]] {
                 let case = Case {
                     element,
@@ -513,6 +523,7 @@ fn windowed_and_rotary_attention_agree() {
                     lengths,
                     window,
                     rotary: true,
+                    table: (0, 0),
                     terms: None,
                 };
                 case.agrees(&device, &mut numbers);
