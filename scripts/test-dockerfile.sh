@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 clean="$(mktemp -d)"
-trap 'rm -rf "$clean" /tmp/cublaslt' EXIT
+trap 'rm -rf "$clean" /tmp/cublaslt /tmp/venv' EXIT
 git archive HEAD | tar -x -C "$clean"
 cargo="$(dirname "$(command -v cargo)")"
 python3 - "$clean" "$cargo" <<'PYTHON'
