@@ -4,7 +4,7 @@ Weights are random, made here from a seed in the sizes of the models that matter
 them gets the same texts' lengths: batches of equal length, and mixed lengths in order of arrival.
 
     gpu.py --ours PROGRAM --out DIR [--models deberta-v3-base,...] [--quick]
-    gpu.py --ours PROGRAM --out DIR --cpu     # two layers, on the CPU: shows that the script runs, times nothing
+    gpu.py --ours PROGRAM --out DIR --cpu     # two layers, short texts, no GPU: shows that all runs
 
 PROGRAM is a built benches/peers/ours_gpu.rs.
 
@@ -31,17 +31,21 @@ import sizes
 BUCKETS = [64, 128, 256, 384, 512]
 
 
-def workloads(quick):
+def workloads(quick, tiny):
     """Name to batches of lengths."""
     shapes = [(1, 128), (8, 128), (64, 128), (1, 512), (32, 512)]
     if quick:
         shapes = [(1, 128), (32, 128)]
+    if tiny:
+        shapes = [(1, 16), (4, 32)]
     work = {f"{count} x {length}": [[length] * count] for count, length in shapes}
     lengths = random.Random(sizes.SEED)
     # Long-tailed, as what users send: half below 30 tokens, some that fill a window.
     texts = [min(512, max(4, int(lengths.lognormvariate(3.5, 1.0)))) for _ in range(512)]
     if quick:
         texts = texts[:96]
+    if tiny:
+        texts = [min(n, 64) for n in texts[:12]]
     for batch in (8, 64):
         work[f"mixed, batches of {batch}"] = [texts[i:i + batch] for i in range(0, len(texts), batch)]
     return work
@@ -209,7 +213,7 @@ def main():
         "torch": torch.__version__, "transformers": transformers.__version__, "dtype": options.dtype,
         "passes": options.passes, "rows": [],
     }
-    work = workloads(options.quick)
+    work = workloads(options.quick, options.cpu)
 
     def record(model, way, workload, on_device, calls):
         tokens = sum(map(sum, work[workload]))
