@@ -1,144 +1,115 @@
-//! Times one package on a GPU: device time of a pass by events, and the time of a whole call of the
-//! engine, copies and host work included.
+//! The engine on a GPU: `cargo bench --features cuda --bench cuda`, of the bundled package or of that in
+//! PORTCULLIS_PACKAGE.
 //!
-//! ```text
-//! cuda --package DIR --work FILE [--bf16] [--passes N]
-//! ```
-//!
-//! FILE holds JSON: `[{"name": "32 x 128", "batches": [[128, 128, ...], ...]}, ...]`, where a batch is
-//! the lengths of its sequences. One line of JSON a workload comes out; benches/peers/gpu.py reads it.
+//! `cuda_pass` is device time of a graph's replay, by device events; `cuda_call` a whole call, copies and
+//! the host's work included; `cuda_stream` the same with the next batch begun before one is finished.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    missing_docs,
-    reason = "a benchmark"
-)]
+#![allow(clippy::unwrap_used, missing_docs, reason = "benchmarks")]
 
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use portcullis::encoder::{Model, PackedBatch};
-use portcullis::engine::{CudaEngine, CudaSettings, Engine, HeadSet};
+use portcullis::engine::{Begun, CudaEngine, CudaSettings, Engine, HeadSet, ModelId};
 use portcullis::package::Package;
 
-#[derive(serde::Deserialize)]
-struct Workload {
-    name: String,
-    batches: Vec<Vec<usize>>,
+/// Sequences and their length.
+const SHAPES: [(usize, usize); 6] = [(1, 16), (1, 128), (8, 128), (64, 128), (1, 256), (16, 256)];
+
+struct Bench {
+    engine: CudaEngine,
+    model: ModelId,
+    heads: HeadSet,
 }
 
-struct Options {
-    package: PathBuf,
-    work: Option<PathBuf>,
-    bf16: bool,
-    passes: usize,
-}
-
-impl Options {
-    fn parse() -> Self {
-        let mut options = Self {
-            package: "models/portcullis-minilm-l6".into(),
-            work: None,
-            bf16: false,
-            passes: 50,
-        };
-        let mut words = std::env::args().skip(1);
-        while let Some(word) = words.next() {
-            match word.as_str() {
-                "--package" => options.package = words.next().unwrap().into(),
-                "--work" => options.work = Some(words.next().unwrap().into()),
-                "--passes" => options.passes = words.next().unwrap().parse().unwrap(),
-                "--bf16" => options.bf16 = true,
-                _ => {} // cargo's own `--bench`
-            }
+impl Bench {
+    fn new() -> Self {
+        let package = std::env::var_os("PORTCULLIS_PACKAGE");
+        let package = package.unwrap_or("models/portcullis-minilm-l6".into());
+        let model = Arc::new(Model::build(&Package::open(package.as_ref()).unwrap()).unwrap());
+        let heads = (0..model.heads()).fold(HeadSet::EMPTY, |s, h| s.union(HeadSet::one(h)));
+        let mut engine = CudaEngine::new(CudaSettings {
+            ordinal: 0,
+            memory: None,
+            max_tokens: SHAPES
+                .into_iter()
+                .map(|(n, length)| n * length)
+                .max()
+                .unwrap(),
+        })
+        .unwrap();
+        let model = engine.load(model).unwrap();
+        Self {
+            engine,
+            model,
+            heads,
         }
-        options
     }
 
-    fn workloads(&self) -> Vec<Workload> {
-        match &self.work {
-            Some(file) => serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap(),
-            None => [(1, 128), (32, 128), (8, 512)]
-                .map(|(count, length)| Workload {
-                    name: format!("{count} x {length}"),
-                    batches: vec![vec![length; count]],
-                })
-                .into(),
+    fn begin(&mut self, batch: &PackedBatch) -> portcullis::engine::BatchId {
+        match self.engine.begin(self.model, batch, self.heads).unwrap() {
+            Begun::Running(id) => id,
+            Begun::Done(_) => panic!("the engine waited for the device"),
         }
     }
 }
 
-/// Ids that every tokenizer has, and no two sequences alike.
-fn batch(lengths: &[usize]) -> PackedBatch {
-    let mut state = 1u64;
-    let mut next = || {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        5 + (state >> 33) as u32 % 100
-    };
-    let sequences: Vec<Vec<u32>> = lengths
-        .iter()
-        .map(|&n| (0..n).map(|_| next()).collect())
-        .collect();
+/// `count` sequences, no two alike.
+fn batch((count, length): (usize, usize)) -> PackedBatch {
+    let sequence = |s: usize| (0..length).map(move |i| 5 + ((s * 131 + i * 37) % 100) as u32);
+    let sequences: Vec<Vec<u32>> = (0..count).map(|s| sequence(s).collect()).collect();
     sequences.iter().map(Vec::as_slice).collect()
 }
 
-/// The 10th, 50th and 90th of a hundred.
-fn spread(mut seconds: Vec<f64>) -> [f64; 3] {
-    seconds.sort_by(f64::total_cmp);
-    [10, 50, 90].map(|p| seconds[(seconds.len() - 1) * p / 100])
+fn cuda(c: &mut Criterion) {
+    let mut bench = Bench::new();
+    for (name, time) in [
+        ("cuda_pass", pass as Time),
+        ("cuda_call", call),
+        ("cuda_stream", stream),
+    ] {
+        let mut group = c.benchmark_group(name);
+        for shape in SHAPES {
+            let batch = batch(shape);
+            group.throughput(Throughput::Elements(batch.tokens() as u64));
+            let id = BenchmarkId::from_parameter(format!("{} x {}", shape.0, shape.1));
+            group.bench_function(id, |b| b.iter_custom(|n| time(&mut bench, &batch, n)));
+        }
+    }
 }
 
-fn main() {
-    let options = Options::parse();
-    let package = Package::open(&options.package).unwrap();
-    let model = Arc::new(Model::build(&package).unwrap());
-    let heads = (0..model.heads()).fold(HeadSet::EMPTY, |set, h| set.union(HeadSet::one(h)));
-    let workloads = options.workloads();
-    let most = workloads
-        .iter()
-        .flat_map(|w| w.batches.iter().map(|b| b.iter().sum::<usize>()))
-        .max();
-    let mut engine = CudaEngine::new(CudaSettings {
-        ordinal: 0,
-        memory: None,
-        max_tokens: most.unwrap_or(512),
-    })
-    .unwrap();
-    let id = engine.load(model).unwrap();
-    if options.bf16 {
-        assert!(engine.widen(id).unwrap());
-    }
-    for workload in workloads {
-        let batches: Vec<PackedBatch> = workload.batches.iter().map(|b| batch(b)).collect();
-        let tokens: usize = batches.iter().map(PackedBatch::tokens).sum();
-        // The sum over the batches, pass by pass.
-        let mut device = vec![0.0; options.passes];
-        for batch in &batches {
-            engine.pass_seconds(id, batch, 3).unwrap();
-            let times = engine.pass_seconds(id, batch, options.passes).unwrap();
-            device.iter_mut().zip(times).for_each(|(sum, t)| *sum += t);
-        }
-        let calls = (0..options.passes)
-            .map(|_| {
-                let start = Instant::now();
-                for batch in &batches {
-                    engine.run(id, batch, heads).unwrap();
-                }
-                start.elapsed().as_secs_f64()
-            })
-            .collect();
-        let line = serde_json::json!({
-            "name": workload.name,
-            "tokens": tokens,
-            "batches": batches.len(),
-            "device": engine.device(),
-            "device_seconds": spread(device),
-            "call_seconds": spread(calls),
-        });
-        println!("{line}");
-    }
+/// Time of so many runs of a batch.
+type Time = fn(&mut Bench, &PackedBatch, u64) -> Duration;
+
+fn pass(bench: &mut Bench, batch: &PackedBatch, runs: u64) -> Duration {
+    let times = bench.engine.pass_seconds(bench.model, batch, runs as usize);
+    times
+        .unwrap()
+        .into_iter()
+        .map(Duration::from_secs_f64)
+        .sum()
 }
+
+fn call(bench: &mut Bench, batch: &PackedBatch, runs: u64) -> Duration {
+    let start = Instant::now();
+    for _ in 0..runs {
+        bench.engine.run(bench.model, batch, bench.heads).unwrap();
+    }
+    start.elapsed()
+}
+
+fn stream(bench: &mut Bench, batch: &PackedBatch, runs: u64) -> Duration {
+    let start = Instant::now();
+    let mut running = bench.begin(batch);
+    for _ in 1..runs {
+        let next = bench.begin(batch);
+        bench.engine.finish(running).unwrap();
+        running = next;
+    }
+    bench.engine.finish(running).unwrap();
+    start.elapsed()
+}
+
+criterion_group!(benches, cuda);
+criterion_main!(benches);

@@ -30,7 +30,7 @@ __device__ __forceinline__ float apply(Function function, float x) {
         case Function::GeluErf: return 0.5f * x * (1.0f + erff(x * 0.70710678118654752f));
         case Function::GeluTanh:
             return 0.5f * x * (1.0f + tanhf(0.79788456080286536f * (x + 0.044715f * x * x * x)));
-        case Function::Relu: return fmaxf(x, 0.0f);
+        case Function::Relu: return x < 0.0f ? 0.0f : x;  // not fmaxf, which makes 0 of NaN
         case Function::Silu: return x / (1.0f + expf(-x));
         case Function::Tanh: return tanhf(x);
         case Function::None: break;

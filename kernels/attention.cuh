@@ -23,10 +23,10 @@ struct Straight {
 // Copies ROWS rows of DIM elements, `stride` elements apart in memory, into a tile. Row r of the tile
 // is row `index(r)` of `from`; rows from `rows` on are zeros, so that nothing unwritten is multiplied.
 template <int DIM, int ROWS, typename T, typename Index>
-__device__ __forceinline__ void load_tile(T* tile, const T* from, size_t stride, int rows, Index index) {
+__device__ __forceinline__ void load_tile(T* tile, const T* from, int stride, int rows, Index index) {
     constexpr int VECTORS = DIM / 8;
     static_assert(ROWS * VECTORS % ATTENTION_THREADS == 0, "every thread copies as many vectors");
-#pragma unroll
+#pragma unroll 4  // more at a time do not fit the registers
     for (int step = 0; step < ROWS * VECTORS / ATTENTION_THREADS; ++step) {
         const int i = step * ATTENTION_THREADS + threadIdx.x;
         const int row = i / VECTORS, v = i % VECTORS;
@@ -39,11 +39,11 @@ __device__ __forceinline__ void load_tile(T* tile, const T* from, size_t stride,
 // The same for 64 rows with rotary positions (Su et al., arXiv:2104.09864): elements d and d + DIM/2
 // of a row turn by the angle whose cosine and sine are rotation[position][d].
 template <int DIM, typename T>
-__device__ __forceinline__ void load_rotated(T* tile, const T* from, size_t stride, int rows,
+__device__ __forceinline__ void load_rotated(T* tile, const T* from, int stride, int rows,
                                              const float2* rotation, int position) {
     constexpr int VECTORS = DIM / 16;  // of half a row
     static_assert(TILE * VECTORS % ATTENTION_THREADS == 0, "every thread copies as many vectors");
-#pragma unroll
+#pragma unroll 1  // unrolled, the loop costs registers that spill on sm_100
     for (int step = 0; step < TILE * VECTORS / ATTENTION_THREADS; ++step) {
         const int i = step * ATTENTION_THREADS + threadIdx.x;
         const int row = i / VECTORS, v = i % VECTORS;
@@ -92,6 +92,14 @@ __device__ __forceinline__ void multiply_rows(float (&c)[4], const uint32_t (&a)
     }
 }
 
+// Rows of all scores: score += queries * transpose(keys), the products of different columns side by side.
+template <int DIM, typename T>
+__device__ __forceinline__ void multiply_tile(float (&score)[TILE / 8][4], const uint32_t (&queries)[DIM / 16][4],
+                                              const T* keys) {
+#pragma unroll
+    for (int n = 0; n < TILE / 8; ++n) multiply_rows<DIM>(score[n], queries, keys, n * 8);
+}
+
 // A warp's 16 queries: their running softmax and their context so far.
 template <int DIM> struct Context {
     float top[2] = {-INFINITY, -INFINITY};  // largest score, in powers of 2, of rows g and g + 8
@@ -112,7 +120,7 @@ __device__ __forceinline__ void attend(Context<DIM>& context, float (&score)[TIL
         top = quad_max(top);
         // A row that has seen no key yet has no largest score: any finite one serves.
         const float base = top == -INFINITY ? 0.0f : top;
-        const float shrink = exp2f(context.top[half] - base);
+        const float shrink = power_of_2(context.top[half] - base);
         context.top[half] = top;
         context.total[half] *= shrink;
 #pragma unroll
@@ -122,8 +130,8 @@ __device__ __forceinline__ void attend(Context<DIM>& context, float (&score)[TIL
         }
 #pragma unroll
         for (int n = 0; n < TILE / 8; ++n) {
-            score[n][2 * half] = exp2f(score[n][2 * half] - base);
-            score[n][2 * half + 1] = exp2f(score[n][2 * half + 1] - base);
+            score[n][2 * half] = power_of_2(score[n][2 * half] - base);
+            score[n][2 * half + 1] = power_of_2(score[n][2 * half + 1] - base);
             context.total[half] += score[n][2 * half] + score[n][2 * half + 1];
         }
     }

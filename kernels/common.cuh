@@ -44,6 +44,13 @@ template <> __device__ __forceinline__ float2 unpack<bf16>(uint32_t pair) {
 __device__ __forceinline__ float to_float(f16 x) { return __half2float(x); }
 __device__ __forceinline__ float to_float(bf16 x) { return __bfloat162float(x); }
 
+// 2 to the power of x; what is below 2^-126 is 0, and so is that of -inf.
+__device__ __forceinline__ float power_of_2(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
 // === matrix instructions ===
 //
 // Fragments as the PTX manual gives them for mma.m16n8k16. With g = lane / 4 and t = lane % 4:

@@ -31,6 +31,12 @@ HOST_DEVICE int keys_end(int query, int length, int window) {
     return query + TILE > length - window ? length : query + TILE + window;
 }
 
+// Whether all queries of the tile at `query` see all keys of the tile at `first`.
+HOST_DEVICE bool sees_whole_tile(int query, int first, int length, int window) {
+    const int last = TILE - 1;
+    return first + TILE <= length && query + last - first <= window && first + last - query <= window;
+}
+
 // --- position bands of disentangled attention ---
 //
 // Between 64 queries and 64 keys lie 127 distances (query minus key). The band of a tile pair has one
@@ -47,6 +53,16 @@ HOST_DEVICE int band_row(int i, int j) { return i - j + TILE - 1; }
 constexpr int BAND_COLUMNS = 80;
 HOST_DEVICE int query_band(int i) { return i / WARP_ROWS * WARP_ROWS; }
 HOST_DEVICE int key_band(int j) { return TILE - WARP_ROWS - j / WARP_ROWS * WARP_ROWS; }
+
+// Elements from one row of a band to the next: 16 bytes more than the row, for the banks.
+constexpr int BAND_STRIDE = BAND_COLUMNS + 8;
+// Where the term of query `i` and key `j` lies among those of the queries, and of the keys.
+HOST_DEVICE int query_term(int i, int j) { return i * BAND_STRIDE + band_row(i, j) - query_band(i); }
+HOST_DEVICE int key_term(int i, int j) { return j * BAND_STRIDE + band_row(i, j) - key_band(j); }
+// How much further on that of (i + di, j + dj) lies, for `i + di` of the same warp, j < 8 and dj a multiple of
+// 8, or one more where j + 1 < 8: known at compile time, where a thread's first pair is not.
+HOST_DEVICE int query_term_step(int di, int dj) { return di * (BAND_STRIDE + 1) - dj; }
+HOST_DEVICE int key_term_step(int di, int dj) { return dj * (BAND_STRIDE - 1) + di + dj / WARP_ROWS * WARP_ROWS; }
 
 // Where the table of slots, which has an entry for each distance from -(reach - 1) to reach - 1,
 // keeps that of `distance`; further ones share the outermost.

@@ -37,6 +37,7 @@ mod lost_device;
 mod measures;
 mod observability;
 mod output;
+mod overlap;
 mod overload;
 mod parity;
 mod policies;

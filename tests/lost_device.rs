@@ -4,21 +4,23 @@
 use std::sync::Arc;
 
 use portcullis::api::ServeError;
-use portcullis::api::pb::v1::{DetectorState, Outcome};
+use portcullis::api::pb::v1::{DetectorState, ListDetectorsRequest, Outcome};
 use portcullis::cli::assemble_on;
 use portcullis::encoder::{Model, PackedBatch};
 use portcullis::engine::{
-    CpuEngine, Engine, EngineError, Failover, HeadSet, ModelId, SequenceScores,
+    BatchId, Begun, CpuEngine, Engine, EngineError, Failover, HeadSet, ModelId, SequenceScores,
 };
 
 use crate::support::{TestServer, tiny, user};
 
-/// Runs on the CPU until a batch holds a sequence of this many tokens.
+/// Runs on the CPU until a batch holds a sequence of this many tokens. As with a GPU, whoever waits for a
+/// batch that was begun learns of it.
 const FATAL: usize = 42;
 
 struct Fragile {
     cpu: CpuEngine,
     lost: bool,
+    begun: Option<Vec<SequenceScores>>,
 }
 
 impl Fragile {
@@ -26,6 +28,7 @@ impl Fragile {
         Box::new(Self {
             cpu: CpuEngine::new(1).unwrap(),
             lost: false,
+            begun: None,
         })
     }
 }
@@ -51,11 +54,35 @@ impl Engine for Fragile {
         }
         self.cpu.run(model, batch, heads)
     }
+
+    fn begin(
+        &mut self,
+        model: ModelId,
+        batch: &PackedBatch,
+        heads: HeadSet,
+    ) -> Result<Begun, EngineError> {
+        self.begun = self.run(model, batch, heads).ok();
+        Ok(Begun::Running(BatchId(0)))
+    }
+
+    fn finish(&mut self, _: BatchId) -> Result<Vec<SequenceScores>, EngineError> {
+        let lost = || EngineError::DeviceLost("illegal address".into());
+        self.begun.take().ok_or_else(lost)
+    }
 }
 
 /// The tiny tokenizer makes one token a letter, and two special ones.
 fn fatal() -> String {
     "a".repeat(FATAL - 2)
+}
+
+/// The device that ListDetectors gives for the package's detector.
+async fn offered(server: &TestServer) -> String {
+    let mut client = server.client().await;
+    let offers = client.list_detectors(ListDetectorsRequest {}).await;
+    let detectors = offers.unwrap().into_inner().detectors;
+    let of_package = detectors.into_iter().find(|d| d.package != "built-in");
+    of_package.unwrap().device
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,11 +111,13 @@ async fn the_cpu_takes_over_and_answers_say_so() {
     let mut client = server.client().await;
     let before = client.check(user("bcd")).await.unwrap().into_inner();
     assert_eq!(before.detectors[0].device, "fragile");
+    assert_eq!(offered(&server).await, "fragile");
     let verdict = client.check(user(fatal())).await.unwrap().into_inner();
     assert_eq!(verdict.detectors[0].state(), DetectorState::Failed);
     let after = client.check(user("bcd")).await.unwrap().into_inner();
     assert_eq!(after.outcome(), Outcome::Complete);
     assert!(after.detectors[0].device.starts_with("cpu"));
+    assert_eq!(offered(&server).await, after.detectors[0].device);
     let scores = |v: &portcullis::api::pb::v1::CheckResponse| v.detectors[0].scores.clone();
     assert_eq!(scores(&before), scores(&after));
     // The length that was fatal is a text like any other now.

@@ -3,7 +3,10 @@
 Weights are random, made here from a seed in the sizes of the models that matter. Every way of running
 them gets the same texts' lengths: batches of equal length, and mixed lengths in order of arrival.
 
-    gpu.py --ours target/gpu/cuda --out DIR [--models deberta-v3-base,...] [--quick]
+    gpu.py --ours PROGRAM --out DIR [--models deberta-v3-base,...] [--quick]
+    gpu.py --ours PROGRAM --out DIR --cpu     # two layers, short texts, no GPU: shows that all runs
+
+PROGRAM is a built benches/peers/ours_gpu.rs.
 
 Peers: transformers (eager, SDPA where the architecture has it, torch.compile) and, where installed,
 FlashDeBERTa and DisentangledFlash. Times are medians over passes, with the 10th and 90th of a hundred:
@@ -15,7 +18,6 @@ import argparse
 import json
 import pathlib
 import random
-import shutil
 import subprocess
 import sys
 import time
@@ -23,56 +25,27 @@ import time
 import torch
 import transformers
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-SEED = 20261123
+import sizes
+
+# Lengths that DisentangledFlash is prepared for.
+BUCKETS = [64, 128, 256, 384, 512]
 
 
-def config(name):
-    """The configuration and the class of each size."""
-    common = dict(num_labels=2, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
-    if name in ("deberta-v3-base", "deberta-v3-xsmall"):
-        hidden = {"deberta-v3-base": 768, "deberta-v3-xsmall": 384}[name]
-        return transformers.DebertaV2Config(
-            vocab_size=128100, hidden_size=hidden, num_hidden_layers=12, num_attention_heads=hidden // 64,
-            intermediate_size=4 * hidden, max_position_embeddings=512, type_vocab_size=0,
-            relative_attention=True, position_buckets=256, norm_rel_ebd="layer_norm", share_att_key=True,
-            pos_att_type=["p2c", "c2p"], layer_norm_eps=1e-7, max_relative_positions=-1,
-            position_biased_input=False, pooler_dropout=0.0, pooler_hidden_act="gelu",
-            pooler_hidden_size=hidden, **common)
-    if name in ("minilm-l6", "bert-base"):
-        hidden, layers = {"minilm-l6": (384, 6), "bert-base": (768, 12)}[name]
-        return transformers.BertConfig(
-            hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=12,
-            intermediate_size=4 * hidden, **common)
-    if name == "modernbert-base":
-        return transformers.ModernBertConfig(num_labels=2)
-    raise SystemExit(f"no such model: {name}")
-
-
-MODELS = ["deberta-v3-base", "minilm-l6", "deberta-v3-xsmall", "bert-base", "modernbert-base"]
-
-
-def package(name, folder):
-    """Random weights in a package's layout. The tokenizer is only there to be read."""
-    made = folder / name
-    if made.is_dir():
-        return made
-    torch.manual_seed(SEED)
-    model = transformers.AutoModelForSequenceClassification.from_config(config(name))
-    model.float().save_pretrained(made)
-    shutil.copy(ROOT / "tests/golden/bert-sequence/tokenizer.json", made)
-    return made
-
-
-def workloads(quick):
+def workloads(quick, tiny):
     """Name to batches of lengths."""
-    sizes = [(1, 128), (8, 128), (64, 128), (1, 512), (32, 512)]
+    shapes = [(1, 128), (8, 128), (64, 128), (1, 512), (32, 512)]
     if quick:
-        sizes = [(1, 128), (32, 128)]
-    work = {f"{count} x {length}": [[length] * count] for count, length in sizes}
-    lengths = random.Random(SEED)
+        shapes = [(1, 128), (32, 128)]
+    if tiny:
+        shapes = [(1, 16), (4, 32)]
+    work = {f"{count} x {length}": [[length] * count] for count, length in shapes}
+    lengths = random.Random(sizes.SEED)
     # Long-tailed, as what users send: half below 30 tokens, some that fill a window.
     texts = [min(512, max(4, int(lengths.lognormvariate(3.5, 1.0)))) for _ in range(512)]
+    if quick:
+        texts = texts[:96]
+    if tiny:
+        texts = [min(n, 64) for n in texts[:12]]
     for batch in (8, 64):
         work[f"mixed, batches of {batch}"] = [texts[i:i + batch] for i in range(0, len(texts), batch)]
     return work
@@ -93,35 +66,61 @@ def padded(batch, device):
     return ids * mask, mask
 
 
-def measure(model, batches, passes):
+class Timer:
+    """Device time by events; on the CPU, by the clock."""
+
+    def __init__(self, device):
+        self.events = [torch.cuda.Event(enable_timing=True) for _ in range(2)] if device == "cuda" else None
+        self.times = []
+
+    def mark(self):
+        if self.events:
+            self.events[len(self.times)].record()
+        self.times.append(time.perf_counter())
+
+    def seconds(self):
+        if self.events:
+            torch.cuda.synchronize()
+            return self.events[0].elapsed_time(self.events[1]) / 1e3
+        return self.times[1] - self.times[0]
+
+
+def measure(model, batches, passes, device):
     """Device and call times of the batches one after the other, padded."""
-    inputs = [padded(batch, "cuda") for batch in batches]
-    device, calls = [], []
+    inputs = [padded(batch, device) for batch in batches]
+    on_device, calls = [], []
     with torch.inference_mode():
         for _ in range(3):
             for ids, mask in inputs:
-                model(input_ids=ids, attention_mask=mask)
-        torch.cuda.synchronize()
+                model(input_ids=ids, attention_mask=mask).logits.cpu()
         for _ in range(passes):
-            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            timer = Timer(device)
             start = time.perf_counter()
-            begin.record()
+            timer.mark()
             for ids, mask in inputs:
                 logits = model(input_ids=ids, attention_mask=mask).logits
-            end.record()
+            timer.mark()
             logits.cpu()
-            torch.cuda.synchronize()
             calls.append(time.perf_counter() - start)
-            device.append(begin.elapsed_time(end) / 1e3)
-    return spread(device), spread(calls)
+            on_device.append(timer.seconds())
+    return spread(on_device), spread(calls)
 
 
-def peers(name, made, dtype):
+def distance(model, exact, device):
+    """How far the logits of a few texts are from those in f32."""
+    torch.manual_seed(sizes.SEED)
+    ids, mask = padded([40, 7, 128, 64], device)
+    with torch.inference_mode():
+        got, expected = (m(input_ids=ids, attention_mask=mask).logits.float() for m in (model, exact))
+    return (got - expected).abs().max().item()
+
+
+def peers(name, made, dtype, device):
     """Name of each way to run the model, and what builds it."""
     load = transformers.AutoModelForSequenceClassification.from_pretrained
 
-    def plain(attention):
-        return lambda: load(made, dtype=dtype, attn_implementation=attention).cuda().eval()
+    def plain(attention, dtype=dtype):
+        return lambda: load(made, dtype=dtype, attn_implementation=attention).to(device).eval()
 
     ways = {"transformers eager": plain("eager")}
     if not name.startswith("deberta"):
@@ -132,18 +131,34 @@ def peers(name, made, dtype):
         def flash():
             import flashdeberta
             kind = flashdeberta.FlashDebertaV2ForSequenceClassification
-            return kind.from_pretrained(made, dtype=dtype).cuda().eval()
+            return kind.from_pretrained(made, dtype=dtype).to(device).eval()
 
         def disentangled():
             from disentangled_flash import optimize_deberta
             model = plain("eager")()
-            optimize_deberta(model.deberta, sequence_lengths=[64, 128, 256, 384, 512])
+            backend = "triton" if device == "cuda" else "torch"
+            optimize_deberta(model.deberta, sequence_lengths=BUCKETS, backend=backend)
             return model
 
         ways["FlashDeBERTa"] = flash
-        ways["DisentangledFlash"] = disentangled
+        ways["DisentangledFlash"] = lambda: Bucketed(disentangled())
         ways["DisentangledFlash packed"] = lambda: Packed(disentangled())
     return ways
+
+
+class Bucketed:
+    """DisentangledFlash's padded path, which takes batches of the lengths it was prepared for."""
+
+    def __init__(self, model):
+        self.model = model
+
+    def __call__(self, input_ids, attention_mask):
+        length = input_ids.shape[1]
+        bucket = next(b for b in BUCKETS if b >= length)
+        self.model.deberta.encoder.activate_shape(bucket)
+        pad = (0, bucket - length)
+        ids, mask = (torch.nn.functional.pad(x, pad) for x in (input_ids, attention_mask))
+        return self.model(input_ids=ids, attention_mask=mask)
 
 
 class Packed:
@@ -180,54 +195,62 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--ours", type=pathlib.Path, required=True)
     parser.add_argument("--out", type=pathlib.Path, required=True)
-    parser.add_argument("--models", default=",".join(MODELS[:2]))
+    parser.add_argument("--models", default=",".join(sizes.MODELS[:2]))
     parser.add_argument("--dtype", choices=["float16", "bfloat16"], default="float16")
     parser.add_argument("--passes", type=int, default=30)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--no-compile", action="store_true", help="leave out torch.compile, which is slow to start")
+    parser.add_argument("--cpu", action="store_true", help="try the script where there is no GPU")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    folder = pathlib.Path("/tmp/portcullis-gpu")
+    device, smaller = ("cpu", dict(layers=2, vocabulary=128)) if options.cpu else ("cuda", {})
+    folder = pathlib.Path("/tmp/portcullis-sizes" + ("-cpu" if options.cpu else ""))
     folder.mkdir(exist_ok=True)
+    query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
     results = {
-        "date": time.strftime("%Y-%m-%d"), "command": " ".join(sys.argv), "device": torch.cuda.get_device_name(),
-        "driver": subprocess.run(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"],
-                                 capture_output=True, text=True).stdout.strip(),
+        "date": time.strftime("%Y-%m-%d"), "command": " ".join(sys.argv),
+        "device": "cpu" if options.cpu else subprocess.run(query, capture_output=True, text=True).stdout.strip(),
         "torch": torch.__version__, "transformers": transformers.__version__, "dtype": options.dtype,
         "passes": options.passes, "rows": [],
     }
-    work = workloads(options.quick)
+    work = workloads(options.quick, options.cpu)
 
-    def record(model, way, workload, device, calls):
+    def record(model, way, workload, on_device, calls):
         tokens = sum(map(sum, work[workload]))
         results["rows"].append(dict(model=model, way=way, workload=workload, tokens=tokens,
-                                    device_seconds=device, call_seconds=calls))
+                                    device_seconds=on_device, call_seconds=calls))
         per_second = tokens / calls[1] / 1e6
-        print(f"{model:18} {workload:22} {way:26} device {device[1] * 1e3:9.3f} ms   call "
+        print(f"{model:18} {workload:22} {way:26} device {on_device[1] * 1e3:9.3f} ms   call "
               f"{calls[1] * 1e3:9.3f} ms ({calls[0] * 1e3:.3f} .. {calls[2] * 1e3:.3f})   "
               f"{per_second:7.3f} Mtok/s", flush=True)
         (options.out / "gpu.json").write_text(json.dumps(results, indent=1))
 
     for name in options.models.split(","):
-        made = package(name, folder)
+        made = sizes.package(name, folder, **smaller)
+        dtype = getattr(torch, options.dtype)
         try:
-            for workload, line in ours(options.ours, made, work, folder, options.dtype == "bfloat16",
-                                       options.passes).items():
+            lines = ours(options.ours, made, work, folder, options.dtype == "bfloat16", options.passes)
+            for workload, line in lines.items():
                 record(name, "portcullis", workload, line["device_seconds"], line["call_seconds"])
         except RuntimeError as error:
             print(f"{name}: portcullis failed: {error}", flush=True)
-        for way, build in peers(name, made, getattr(torch, options.dtype)).items():
+        exact = transformers.AutoModelForSequenceClassification.from_pretrained(
+            made, dtype=torch.float32, attn_implementation="eager").to(device).eval()
+        for way, build in peers(name, made, dtype, device).items():
             if options.no_compile and way == "torch.compile":
                 continue
             try:
                 model = build()
+                off = distance(model, exact, device)
+                if not off < 0.05:
+                    raise ValueError(f"its logits are off by {off:.3f}")
                 for workload, batches in work.items():
-                    device, calls = measure(model, batches, options.passes)
-                    record(name, way, workload, device, calls)
+                    record(name, way, workload, *measure(model, batches, options.passes, device))
                 del model
             except Exception as error:  # a peer that is missing or fails leaves a line, not a hole
                 print(f"{name}: {way}: {type(error).__name__}: {str(error)[:300]}", flush=True)
-            torch.cuda.empty_cache()
+            if device == "cuda":
+                torch.cuda.empty_cache()
 
 
 if __name__ == "__main__":

@@ -244,7 +244,7 @@ fn detector_result(report: DetectorReport) -> v1::DetectorResult {
 pub fn offers(guard: &Guard) -> v1::ListDetectorsResponse {
     let catalog = guard.catalog();
     v1::ListDetectorsResponse {
-        detectors: detectors(catalog),
+        detectors: detectors(catalog, &guard.scheduler().device()),
         policies: guard
             .policies()
             .current()
@@ -254,7 +254,8 @@ pub fn offers(guard: &Guard) -> v1::ListDetectorsResponse {
     }
 }
 
-fn detectors(catalog: &Catalog) -> Vec<v1::Detector> {
+/// The detectors, of which those of packages run on `device`.
+fn detectors(catalog: &Catalog, device: &str) -> Vec<v1::Detector> {
     catalog
         .detectors
         .iter()
@@ -279,7 +280,7 @@ fn detectors(catalog: &Catalog) -> Vec<v1::Detector> {
                 package_version: package
                     .map_or(env!("CARGO_PKG_VERSION"), |p| &p.version)
                     .to_owned(),
-                device: package.map_or("cpu", |_| &catalog.device).to_owned(),
+                device: package.map_or("cpu", |_| device).to_owned(),
                 window_tokens: package.map_or(0, |p| p.windows.content() as u32),
             }
         })

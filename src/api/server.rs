@@ -283,18 +283,18 @@ fn transport_ended(
 }
 
 fn announce(guard: &Guard) {
-    let catalog = guard.catalog();
+    let (catalog, device) = (guard.catalog(), guard.scheduler().device());
     for package in &catalog.packages {
         tracing::info!(
             package = package.name,
             version = package.version,
-            device = %catalog.device,
+            %device,
             "serving"
         );
     }
     let packages = catalog.packages.iter();
     crate::ops::metrics::serving(
-        &catalog.device,
+        &device,
         packages.map(|p| (p.name.clone(), p.version.clone())),
     );
 }

@@ -136,8 +136,6 @@ pub struct Catalog {
     pub packages: Vec<LoadedPackage>,
     /// The detectors, by name.
     pub detectors: Vec<Detector>,
-    /// The device that runs the models.
-    pub device: Arc<str>,
     pii: PatternSet,
     secrets: PatternSet,
 }
@@ -195,7 +193,6 @@ impl Catalog {
         let mut catalog = Self {
             packages: Vec::new(),
             detectors: Detector::without_model(),
-            device: engine.device().into(),
             pii: PatternSet::new(&[Family::Pii], &[])?,
             secrets: PatternSet::new(&[Family::Secrets], &[])?,
         };

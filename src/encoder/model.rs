@@ -11,6 +11,7 @@ use crate::package::{Activation, HeadSpec, HeadWeights, Package, PackageError, T
 pub struct Model {
     encoder: Box<dyn Encoder>,
     heads: Vec<(Head, Activation)>,
+    window: usize,
 }
 
 /// Why a batch could not be run.
@@ -84,7 +85,17 @@ impl Model {
                 Ok((head, spec.activation))
             })
             .collect::<Result<_, PackageError>>()?;
-        Ok(Self { encoder, heads })
+        Ok(Self {
+            encoder,
+            heads,
+            window: package.manifest.max_length,
+        })
+    }
+
+    /// Most tokens of the sequences that the package runs, special ones included.
+    #[must_use]
+    pub fn window(&self) -> usize {
+        self.window
     }
 
     /// How many heads there are.

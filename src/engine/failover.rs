@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use super::{CpuEngine, Engine, EngineError, HeadSet, ModelId, SequenceScores};
+use super::{BatchId, Begun, CpuEngine, Engine, EngineError, HeadSet, ModelId, SequenceScores};
 use crate::encoder::{Model, PackedBatch};
 
-/// Runs on `engine` until it is lost, then on the CPU. The batch that finds it lost fails.
+/// Runs on `engine` until it is lost, then on the CPU. What is in flight then fails.
 pub struct Failover {
     engine: Box<dyn Engine>,
     /// For the CPU, in the order of their ids.
     models: Vec<Arc<Model>>,
     threads: usize,
+    /// Why the device was lost, once it is.
+    lost: Option<String>,
 }
 
 impl Failover {
@@ -21,6 +23,15 @@ impl Failover {
             engine,
             models: Vec::new(),
             threads,
+            lost: None,
+        }
+    }
+
+    /// Takes over when the device is lost.
+    fn watch<T>(&mut self, result: Result<T, EngineError>) -> Result<T, EngineError> {
+        match result {
+            Err(EngineError::DeviceLost(reason)) => Err(self.take_over(reason)),
+            result => result,
         }
     }
 
@@ -36,6 +47,7 @@ impl Failover {
             Ok(cpu) => {
                 tracing::error!(reason, lost = self.engine.device(), "the CPU takes over");
                 self.engine = Box::new(cpu);
+                self.lost = Some(reason.clone());
                 EngineError::TakenOver(reason)
             }
             Err(error) => EngineError::DeviceLost(format!("{reason}; nor the CPU: {error}")),
@@ -64,9 +76,30 @@ impl Engine for Failover {
         batch: &PackedBatch,
         heads: HeadSet,
     ) -> Result<Vec<SequenceScores>, EngineError> {
-        match self.engine.run(model, batch, heads) {
-            Err(EngineError::DeviceLost(reason)) => Err(self.take_over(reason)),
-            result => result,
+        let result = self.engine.run(model, batch, heads);
+        self.watch(result)
+    }
+
+    fn begin(
+        &mut self,
+        model: ModelId,
+        batch: &PackedBatch,
+        heads: HeadSet,
+    ) -> Result<Begun, EngineError> {
+        let result = self.engine.begin(model, batch, heads);
+        self.watch(result)
+    }
+
+    fn is_done(&self, batch: BatchId) -> bool {
+        self.engine.is_done(batch)
+    }
+
+    fn finish(&mut self, batch: BatchId) -> Result<Vec<SequenceScores>, EngineError> {
+        // The CPU has begun none: what was in flight is lost with the device.
+        if let Some(reason) = &self.lost {
+            return Err(EngineError::TakenOver(reason.clone()));
         }
+        let result = self.engine.finish(batch);
+        self.watch(result)
     }
 }

@@ -59,6 +59,19 @@ impl HeadSet {
 /// Scores of one sequence: one entry a head, `None` where it was not wanted.
 pub type SequenceScores = Vec<Option<HeadOutput>>;
 
+/// A batch that a device has been given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchId(pub u64);
+
+/// What has become of a batch by the time [`Engine::begin`] returns.
+#[derive(Debug)]
+pub enum Begun {
+    /// It is done.
+    Done(Vec<SequenceScores>),
+    /// The device works on it; [`Engine::finish`] waits for its scores.
+    Running(BatchId),
+}
+
 /// A device that runs models.
 pub trait Engine: Send + 'static {
     /// What answers say ran them: `cpu (avx512, 2 threads)`, `cuda:0 (NVIDIA H200)`.
@@ -71,6 +84,29 @@ pub trait Engine: Send + 'static {
     /// false where there is none.
     fn widen(&mut self, _model: ModelId) -> Result<bool, EngineError> {
         Ok(false)
+    }
+
+    /// Starts one batch, as [`Self::run`] runs it, and returns while the device works: a batch that is begun
+    /// before another one is finished follows it without a gap. Engines that do not work by themselves run
+    /// it.
+    fn begin(
+        &mut self,
+        model: ModelId,
+        batch: &PackedBatch,
+        heads: HeadSet,
+    ) -> Result<Begun, EngineError> {
+        self.run(model, batch, heads).map(Begun::Done)
+    }
+
+    /// Whether [`Self::finish`] would return at once.
+    fn is_done(&self, _batch: BatchId) -> bool {
+        true
+    }
+
+    /// Waits for a batch that was begun. Batches are finished in the order in which they were begun; one
+    /// that is passed over is forgotten.
+    fn finish(&mut self, _batch: BatchId) -> Result<Vec<SequenceScores>, EngineError> {
+        Err(EngineError::Batch("no such batch is in flight".into()))
     }
 
     /// Runs one batch: the trunk once, and every head of `heads` on it. One entry a sequence.
@@ -95,7 +131,7 @@ pub enum EngineError {
     #[error("cannot start the engine: {0}")]
     Start(String),
     /// The device does not run such a network.
-    #[error("not supported by the device: {0}")]
+    #[error("not supported by the device: {0} (device = \"cpu\" runs it)")]
     Unsupported(String),
     /// The device's memory does not do.
     #[error("device memory: {0}")]

@@ -36,6 +36,8 @@ pub(super) struct Queue {
     /// Where the due times count from.
     base: Instant,
     running_until: Option<Instant>,
+    /// Batches handed to the worker and not completed.
+    in_flight: usize,
     closed: bool,
 }
 
@@ -91,6 +93,8 @@ pub(super) struct Batch {
     pub(super) packed: PackedBatch,
     /// Longest wait of its windows.
     pub(super) waited: Duration,
+    /// What it will take.
+    pub(super) predicted: Duration,
     seconds: f64,
     entries: Vec<EntryId>,
 }
@@ -118,6 +122,7 @@ impl Queue {
             due: BTreeMap::new(),
             base: Instant::now(),
             running_until: None,
+            in_flight: 0,
             closed: false,
         }
     }
@@ -211,7 +216,7 @@ impl Queue {
         })
     }
 
-    /// Predicted seconds until the batch that is running is done.
+    /// Predicted seconds until the batches that are running are done.
     fn running(&self, now: Instant) -> f64 {
         self.running_until
             .map_or(0.0, |t| t.saturating_duration_since(now).as_secs_f64())
@@ -446,6 +451,7 @@ impl Queue {
             heads: HeadSet::EMPTY,
             packed: PackedBatch::new(),
             waited: Duration::ZERO,
+            predicted: Duration::ZERO,
             seconds: 0.0,
             entries: Vec::new(),
         };
@@ -484,7 +490,10 @@ impl Queue {
         let model = &mut self.models[index];
         let predicted = (model.cost.fixed + batch.seconds) * model.cost.correction;
         model.deficit -= predicted;
-        self.running_until = Some(now + seconds_to_duration(predicted));
+        batch.predicted = seconds_to_duration(predicted);
+        let free = self.running_until.map_or(now, |until| until.max(now));
+        self.running_until = Some(free + batch.predicted);
+        self.in_flight += 1;
         Some(batch)
     }
 
@@ -555,7 +564,10 @@ impl Queue {
     /// Hands out a batch's results and learns from its time.
     pub(super) fn complete(&mut self, batch: &Batch, outcomes: Vec<WindowOutcome>, took: Duration) {
         let now = Instant::now();
-        self.running_until = None;
+        self.in_flight = self.in_flight.saturating_sub(1);
+        if self.in_flight == 0 {
+            self.running_until = None;
+        }
         if let Some(model) = self.models.get_mut(batch.model.0) {
             model.cost.observe(batch.seconds, took.as_secs_f64());
         }

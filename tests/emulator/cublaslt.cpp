@@ -90,11 +90,11 @@ int cublasLtMatmulAlgoConfigGetAttribute(const Algorithm*, int, void* value, siz
 
 int cublasLtMatmul(void*, Operation* operation, const float* alpha, const void* a, Layout* a_layout, const void* b,
                    Layout* b_layout, const float* beta, const void*, Layout*, void* d, Layout* d_layout,
-                   const Algorithm*, void*, size_t, void*) {
+                   const Algorithm*, void*, size_t, void* stream) {
     if (!supported(operation, a_layout, b_layout, d_layout) || *alpha != 1 || *beta != 0) return INVALID_VALUE;
     const Operation by = *operation;
     const Layout of_a = *a_layout, of_b = *b_layout, of_d = *d_layout;
-    const int error = emulated_submit([=] {
+    const int error = emulated_submit(stream, [=] {
         std::vector<float> weights(of_a.rows * of_a.columns);
         for (size_t n = 0; n < of_a.columns; ++n)
             for (size_t k = 0; k < of_a.rows; ++k)

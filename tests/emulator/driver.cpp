@@ -1,10 +1,11 @@
-// The CUDA driver's interface, as far as the engine calls it, on the emulated GPU of emulated_cuda.h.
-// Device memory is host memory; everything runs at once, in order. A test loads this library in the
-// driver's place, so the engine runs as it is.
+// The CUDA driver's interface, as far as the engine calls it, on the emulated GPU of emulated_cuda.h and
+// streams.h. Device memory is host memory. A test loads this library in the driver's place, so the engine
+// runs as it is.
 //
 // Device memory begins as 0xff bytes (NaN in every float type) and ends at a page that cannot be
 // touched. emulated_set makes it another device, or one that fails:
 //   memory      bytes of the device
+//   graph       bytes of it that an executable graph takes
 //   driver      version that the driver reports
 //   capability  compute capability, times 10
 #include <sys/mman.h>
@@ -25,15 +26,14 @@
 #include "../../kernels/heads.cu"
 #include "../../kernels/residual_norm.cu"
 #include "driver.h"
+#include "streams.h"
 #include "threads.h"
+
+using namespace emulated;
 
 namespace {
 
-using Result = int;
-constexpr Result SUCCESS = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_DEVICE = 101, NOT_FOUND = 500,
-                 ILLEGAL_ADDRESS = 700;
-
-std::map<std::string, long> settings = {{"memory", 1l << 30}, {"driver", 13000}, {"capability", 90}};
+std::map<std::string, long> settings = {{"memory", 1l << 30}, {"graph", 1l << 10}, {"driver", 13000}, {"capability", 90}};
 
 // === kernels ===
 
@@ -106,35 +106,26 @@ Result release(uint64_t at) {
     return SUCCESS;
 }
 
-// === streams and graphs ===
+// Memory of the host that copies may use at any time until they are done; what else a copy is given is
+// read, or written, before its call returns.
+std::map<uintptr_t, size_t> pinned;
 
-struct Graph { std::vector<std::function<Result()>> work; };
-std::recursive_mutex device;
-Graph* capturing;
-// Once a kernel has faulted, nothing works until the last user of the context has gone.
-Result lost = SUCCESS;
+bool is_pinned(const void* at) {
+    const auto after = pinned.upper_bound(reinterpret_cast<uintptr_t>(at));
+    if (after == pinned.begin()) return false;
+    const auto& [begin, bytes] = *std::prev(after);
+    return reinterpret_cast<uintptr_t>(at) < begin + bytes;
+}
+
+// Users of the context.
 int users;
 
 }  // namespace
 
-int emulated_submit(std::function<int()> work) {
-    const std::lock_guard lock(device);
-    if (lost != SUCCESS) return lost;
-    if (capturing != nullptr) {
-        capturing->work.push_back(std::move(work));
-        return SUCCESS;
-    }
-    const Result result = work();
-    if (result == ILLEGAL_ADDRESS) {
-        lost = result;
-        return SUCCESS;  // as on a real device, the next call says so
-    }
-    return result;
-}
-
 extern "C" {
 
 void emulated_set(const char* name, long value) { settings[name] = value; }
+long emulated_overtakes() { return overtakes; }
 
 Result cuInit(unsigned) { return SUCCESS; }
 Result cuDriverGetVersion(int* version) {
@@ -177,7 +168,10 @@ Result cuDevicePrimaryCtxRelease_v2(int) {
 }
 Result cuCtxGetCurrent(void** context) { return *context = &device, SUCCESS; }
 Result cuCtxSetCurrent(void*) { return SUCCESS; }
-Result cuCtxSynchronize() { return lost; }
+Result cuCtxSynchronize() {
+    const std::lock_guard lock(device);
+    return finish_all();
+}
 Result cuMemGetInfo_v2(size_t* free, size_t* total) {
     const std::lock_guard lock(device);
     *total = memory_of_device();
@@ -187,43 +181,98 @@ Result cuMemGetInfo_v2(size_t* free, size_t* total) {
 
 Result cuMemAlloc_v2(uint64_t* at, size_t bytes) {
     const std::lock_guard lock(device);
-    return lost != SUCCESS ? lost : allocate(at, bytes);
+    if (lost != SUCCESS) return lost;
+    if (capturing()) return CAPTURE_UNSUPPORTED;
+    const Result result = allocate(at, bytes);
+    if (result != OUT_OF_MEMORY) return result;
+    finish_all();  // what is to be freed is free then
+    return allocate(at, bytes);
 }
-Result cuMemAllocAsync(uint64_t* at, size_t bytes, void*) { return cuMemAlloc_v2(at, bytes); }
+Result cuMemAllocAsync(uint64_t* at, size_t bytes, Stream*) { return cuMemAlloc_v2(at, bytes); }
 Result cuMemFree_v2(uint64_t at) {
     const std::lock_guard lock(device);
+    finish_all();
     return release(at);
 }
-Result cuMemFreeAsync(uint64_t at, void*) { return cuMemFree_v2(at); }
+Result cuMemFreeAsync(uint64_t at, Stream* stream) {
+    const std::lock_guard lock(device);
+    return lost == SUCCESS ? submit(stream, [=] { return release(at); }) : release(at);
+}
 Result cuMemHostAlloc(void** at, size_t bytes, unsigned) {
+    const std::lock_guard lock(device);
     *at = std::aligned_alloc(64, (bytes + 63) / 64 * 64);
+    if (*at != nullptr) pinned[reinterpret_cast<uintptr_t>(*at)] = bytes;
     return *at == nullptr ? OUT_OF_MEMORY : SUCCESS;
 }
 Result cuMemFreeHost(void* at) {
+    const std::lock_guard lock(device);
+    finish_all();
+    pinned.erase(reinterpret_cast<uintptr_t>(at));
     std::free(at);
     return SUCCESS;
 }
-Result cuMemsetD8Async(uint64_t at, unsigned char value, size_t bytes, void*) {
-    return emulated_submit([=] { return std::memset(reinterpret_cast<void*>(at), value, bytes), SUCCESS; });
+Result cuMemsetD8Async(uint64_t at, unsigned char value, size_t bytes, Stream* stream) {
+    const std::lock_guard lock(device);
+    return submit(stream, [=] { return std::memset(reinterpret_cast<void*>(at), value, bytes), SUCCESS; });
 }
-Result cuMemcpyHtoDAsync_v2(uint64_t to, const void* from, size_t bytes, void*) {
-    return emulated_submit([=] { return std::memcpy(reinterpret_cast<void*>(to), from, bytes), SUCCESS; });
+Result cuMemcpyHtoDAsync_v2(uint64_t to, const void* from, size_t bytes, Stream* stream) {
+    const std::lock_guard lock(device);
+    const auto* words = static_cast<const unsigned char*>(from);
+    if (is_pinned(from))
+        return submit(stream, [=] { return std::memcpy(reinterpret_cast<void*>(to), words, bytes), SUCCESS; },
+                      Item::Kind::Copy);
+    const std::vector<unsigned char> staged(words, words + bytes);
+    return submit(stream, [=] { return std::memcpy(reinterpret_cast<void*>(to), staged.data(), bytes), SUCCESS; });
 }
-Result cuMemcpyDtoHAsync_v2(void* to, uint64_t from, size_t bytes, void*) {
-    return emulated_submit([=] { return std::memcpy(to, reinterpret_cast<void*>(from), bytes), SUCCESS; });
+Result cuMemcpyDtoHAsync_v2(void* to, uint64_t from, size_t bytes, Stream* stream) {
+    const std::lock_guard lock(device);
+    const Result result =
+        submit(stream, [=] { return std::memcpy(to, reinterpret_cast<const void*>(from), bytes), SUCCESS; },
+               Item::Kind::Copy);
+    return result == SUCCESS && !is_pinned(to) ? finish(stream) : result;
 }
 
-Result cuStreamCreate(void** stream, unsigned) { return *stream = &device, SUCCESS; }
-Result cuStreamDestroy_v2(void*) { return SUCCESS; }
-Result cuStreamSynchronize(void*) { return lost; }
-Result cuStreamWaitEvent(void*, void*, unsigned) { return lost; }
-Result cuStreamIsCapturing(void*, int* status) { return *status = capturing != nullptr, SUCCESS; }
-Result cuEventCreate(void** event, unsigned) { return *event = &device, lost; }
-Result cuEventDestroy_v2(void*) { return SUCCESS; }
-Result cuEventRecord(void*, void*) { return lost; }
-Result cuEventSynchronize(void*) { return lost; }
-Result cuEventQuery(void*) { return lost; }
-Result cuEventElapsedTime_v2(float* ms, void*, void*) { return *ms = 0, SUCCESS; }
+Result cuStreamCreate(Stream** stream, unsigned) {
+    const std::lock_guard lock(device);
+    return *stream = open_stream(), SUCCESS;
+}
+Result cuStreamDestroy_v2(Stream* stream) {
+    const std::lock_guard lock(device);
+    return close_stream(stream), SUCCESS;
+}
+Result cuStreamSynchronize(Stream* stream) {
+    const std::lock_guard lock(device);
+    if (stream->capturing != nullptr) return CAPTURE_UNSUPPORTED;
+    return finish(stream);
+}
+Result cuStreamWaitEvent(Stream* stream, SharedEvent* event, unsigned) {
+    const std::lock_guard lock(device);
+    return wait(stream, *event);
+}
+Result cuStreamIsCapturing(Stream* stream, int* status) {
+    return *status = stream->capturing != nullptr, SUCCESS;
+}
+Result cuEventCreate(SharedEvent** event, unsigned) {
+    return *event = new SharedEvent(std::make_shared<Event>()), lost;
+}
+Result cuEventDestroy_v2(SharedEvent* event) { return delete event, SUCCESS; }
+Result cuEventRecord(SharedEvent* event, Stream* stream) {
+    const std::lock_guard lock(device);
+    return record(stream, *event);
+}
+Result cuEventSynchronize(SharedEvent* event) {
+    const std::lock_guard lock(device);
+    const Event& of = **event;
+    return finish([&] { return of.reached >= of.recorded; });
+}
+Result cuEventQuery(SharedEvent* event) {
+    const std::lock_guard lock(device);
+    return lost != SUCCESS ? lost : (*event)->reached >= (*event)->recorded ? SUCCESS : NOT_READY;
+}
+Result cuEventElapsedTime_v2(float* ms, SharedEvent* begin, SharedEvent* end) {
+    const std::lock_guard lock(device);
+    return *ms = std::chrono::duration<float, std::milli>((*end)->when - (*begin)->when).count(), lost;
+}
 
 Result cuModuleLoadData(void** module, const void*) { return *module = &device, SUCCESS; }
 Result cuModuleUnload(void*) { return SUCCESS; }
@@ -237,38 +286,50 @@ Result cuFuncSetAttribute(Entry* function, int attribute, int value) {
     return SUCCESS;
 }
 Result cuLaunchKernel(Entry* function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
-                      unsigned block_y, unsigned block_z, unsigned shared, void*, void** arguments, void**) {
+                      unsigned block_y, unsigned block_z, unsigned shared, Stream* stream, void** arguments,
+                      void**) {
     if (grid_x == 0 || grid_y == 0 || grid_z != 1 || block_x == 0 || block_y != 1 || block_z != 1 ||
         shared > function->allowed_shared)
         return INVALID_VALUE;
     const auto* bytes = static_cast<const unsigned char*>(arguments[0]);
     std::vector<unsigned char> argument(bytes, bytes + function->argument_bytes);
-    return emulated_submit([=] {
+    const std::lock_guard lock(device);
+    return submit(stream, [=] {
         return function->run(function->name, {grid_x, grid_y, 1}, block_x, shared, argument.data());
     });
 }
 
-Result cuStreamBeginCapture_v2(void*, int) {
+Result cuStreamBeginCapture_v2(Stream* stream, int) {
     const std::lock_guard lock(device);
-    if (capturing != nullptr) return INVALID_VALUE;
-    capturing = new Graph;
+    if (stream->capturing != nullptr) return INVALID_VALUE;
+    stream->capturing = new Graph;
     return lost;
 }
-Result cuStreamEndCapture(void*, Graph** graph) {
+Result cuStreamEndCapture(Stream* stream, Graph** graph) {
     const std::lock_guard lock(device);
-    *graph = std::exchange(capturing, nullptr);
+    *graph = std::exchange(stream->capturing, nullptr);
     return lost;
 }
 Result cuGraphInstantiateWithFlags(Graph** executable, Graph* graph, unsigned long long) {
-    return *executable = new Graph(*graph), SUCCESS;
+    const std::lock_guard lock(device);
+    uint64_t memory;
+    const Result result = cuMemAlloc_v2(&memory, settings["graph"]);
+    if (result == SUCCESS) *executable = new Graph{graph->work, memory};
+    return result;
 }
-Result cuGraphUpload(Graph*, void*) { return lost; }
-Result cuGraphLaunch(Graph* graph, void*) {
-    for (const auto& work : graph->work)
-        if (const Result result = emulated_submit(work); result != SUCCESS) return result;
+Result cuGraphUpload(Graph*, Stream*) { return lost; }
+Result cuGraphLaunch(Graph* graph, Stream* stream) {
+    const std::lock_guard lock(device);
+    for (const Work& work : graph->work)
+        if (const Result result = submit(stream, work); result != SUCCESS) return result;
     return SUCCESS;
 }
-Result cuGraphExecDestroy(Graph* graph) { return delete graph, SUCCESS; }
+Result cuGraphExecDestroy(Graph* graph) {
+    const std::lock_guard lock(device);
+    const uint64_t memory = graph->memory;
+    delete graph;
+    return cuMemFree_v2(memory);
+}
 Result cuGraphDestroy(Graph* graph) { return delete graph, SUCCESS; }
 
 }  // extern "C"

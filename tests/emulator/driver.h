@@ -3,5 +3,6 @@
 
 #include <functional>
 
-// Runs `work` now, or keeps it for the graph that is being captured. Returns a CUDA driver error.
-int emulated_submit(std::function<int()> work);
+// Enqueues `work` on `stream`, or keeps it for the graph that is being captured there. Returns a CUDA
+// driver error.
+int emulated_submit(void* stream, std::function<int()> work);

@@ -19,9 +19,10 @@
 #define __launch_bounds__(...)
 #define DYNAMIC_SHARED(name) unsigned char* name = emulated::shared_memory()
 
-struct float2 { float x, y; };
-struct float4 { float x, y, z, w; };
-struct uint4 { uint32_t x, y, z, w; };
+// Accesses that are not aligned end the program: it is compiled with the sanitiser for them.
+struct alignas(8) float2 { float x, y; };
+struct alignas(16) float4 { float x, y, z, w; };
+struct alignas(16) uint4 { uint32_t x, y, z, w; };
 struct dim3 { unsigned x, y, z; };
 
 // === elements ===
@@ -93,6 +94,10 @@ inline float __shfl_xor_sync(unsigned mask, float x, int step) {
     return other;
 }
 
+inline float power_of_2(float x) {
+    const float y = std::exp2(x);
+    return y < 1.17549435e-38f ? 0.0f : y;
+}
 inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 using std::isfinite;
 

@@ -29,6 +29,10 @@ static void key_tiles(int n, int window) {
                 needed |= j >= query - window && j <= last + window;
             }
             CHECK(needed || first + TILE > n);
+            bool whole = first + TILE <= n;
+            for (i = query; i < query + TILE; ++i)
+                for (j = first; j < first + TILE; ++j) whole &= std::abs(i - j) <= window;
+            CHECK(whole == sees_whole_tile(query, first, n, window));
         }
         for (i = query; i < smaller(query + TILE, n); ++i)
             for (j = 0; j < n; ++j) CHECK(visits[j] == 1 || (visits[j] == 0 && std::abs(i - j) > window));
@@ -53,6 +57,20 @@ static void bands(int n) {
                 }
 }
 
+// The terms of a lane's scores, from that of its first.
+static void term_steps() {
+    const int n = TILE, window = 0;
+    for (int warp = 0; warp < TILE / WARP_ROWS; ++warp)
+        for (int lane = 0; lane < 32; ++lane) {
+            const int i = warp * WARP_ROWS + lane / 4, j = lane % 4 * 2;
+            for (int di = 0; di <= 8; di += 8)
+                for (int dj = 0; dj < TILE; dj += dj % 8 ? 7 : 1) {
+                    CHECK(query_term(i + di, j + dj) == query_term(i, j) + query_term_step(di, dj));
+                    CHECK(key_term(i + di, j + dj) == key_term(i, j) + key_term_step(di, dj));
+                }
+        }
+}
+
 // Every row of a band, the spare one and those of pairs beyond the end too, has a slot in the table.
 static void slot_table(int n) {
     const int window = 0;
@@ -66,6 +84,7 @@ static void slot_table(int n) {
 }
 
 int main() {
+    term_steps();
     for (int n = 1; n <= 600; ++n) {
         for (int window : {0, 1, 63, 64, 65, 200, 1 << 30}) key_tiles(n, window);
         bands(n);

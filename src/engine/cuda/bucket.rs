@@ -1,6 +1,7 @@
 //! Sizes of batches that graphs are captured for, and what the host writes for each batch: token ids,
 //! places, and the work list of attention.
 
+use std::cmp::Reverse;
 use std::ops::Range;
 
 use crate::encoder::{Numbering, PackedBatch};
@@ -111,7 +112,8 @@ impl Inputs {
     }
 
     /// Writes the sequences `part` of `batch`, which must fit the bucket. Every word is written:
-    /// surplus tokens are id 0, surplus tiles and sequences have no rows.
+    /// surplus tokens are id 0, surplus tiles and sequences have no rows. Tiles of long sequences come
+    /// first, because they take longest.
     pub(super) fn write(
         &self,
         words: &mut [u32],
@@ -121,7 +123,8 @@ impl Inputs {
     ) {
         words[..self.words()].fill(0);
         let first: usize = batch.lengths()[..part.start].iter().sum();
-        let (mut row, mut tile) = (0, self.tiles.start);
+        let mut row = 0;
+        let mut placed = Vec::with_capacity(part.len());
         for (sequence, &length) in batch.lengths()[part.clone()].iter().enumerate() {
             let ids = &batch.ids()[first + row..][..length];
             words[self.ids.start + row..][..length].copy_from_slice(ids);
@@ -130,12 +133,17 @@ impl Inputs {
                 .zip(numbering.rows(ids))
                 .for_each(|(to, place)| *to = place);
             words[self.starts.start + sequence] = row as u32;
+            placed.push((length, sequence, row));
+            row += length;
+        }
+        placed.sort_by_key(|&(length, ..)| Reverse(length));
+        let mut tile = self.tiles.start;
+        for (length, sequence, row) in placed {
             for query in (0..length).step_by(TILE) {
                 let entry = [row, length, query, sequence].map(|v| v as u32);
                 words[tile..][..TILE_WORDS].copy_from_slice(&entry);
                 tile += TILE_WORDS;
             }
-            row += length;
         }
         debug_assert!(tile <= self.tiles.end);
         words[self.starts.start + part.len()..self.starts.end].fill(row as u32);
@@ -181,7 +189,7 @@ mod tests {
                 inputs.write(&mut words, &batch, 0..lengths.len(), Numbering::FromZero);
 
                 let mut seen = vec![0; batch.tokens()];
-                let mut surplus = false;
+                let (mut surplus, mut longest) = (false, usize::MAX);
                 for entry in words[inputs.tiles.clone()].chunks_exact(TILE_WORDS) {
                     let [row, n, query, sequence] = [0, 1, 2, 3].map(|i| entry[i] as usize);
                     surplus |= n == 0;
@@ -190,6 +198,8 @@ mod tests {
                         continue;
                     }
                     assert_eq!(n, lengths[sequence]);
+                    assert!(n <= longest, "tiles of long sequences come first");
+                    longest = n;
                     assert_eq!(row, lengths[..sequence].iter().sum::<usize>());
                     assert!(query % TILE == 0 && query < n);
                     seen[row + query..row + n.min(query + TILE)]

@@ -28,6 +28,7 @@ impl CudaError {
     pub(super) fn is_out_of_memory(&self) -> bool {
         match self {
             Self::Driver(error) => error.0 == CUresult::CUDA_ERROR_OUT_OF_MEMORY,
+            Self::Blas(error) => error.0 == cublasStatus_t::CUBLAS_STATUS_ALLOC_FAILED,
             Self::Memory(_) => true,
             _ => false,
         }

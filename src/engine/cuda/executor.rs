@@ -1,5 +1,7 @@
 //! The engine: its models, the memory they share, and what it does when that is short or lost.
 
+use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use cudarc::driver::sys::CUevent_flags;
@@ -13,12 +15,10 @@ use super::network::Network;
 use super::room::{Graph, Room};
 use super::workspace::Sizes;
 use crate::encoder::{Model, PackedBatch};
-use crate::engine::{Engine, EngineError, HeadSet, ModelId, SequenceScores};
+use crate::engine::{BatchId, Begun, Engine, EngineError, HeadSet, ModelId, SequenceScores};
 
 /// Of the memory that is free at start, what the engine takes where no budget is set.
 const SHARE_OF_FREE: f64 = 0.9;
-/// Batches shrink to no fewer tokens than this: the usual window.
-const LEAST_TOKENS: usize = 512;
 
 /// Bounds of a CUDA engine.
 #[derive(Debug, Clone, Copy)]
@@ -39,7 +39,13 @@ pub struct CudaEngine {
     device: Device,
     /// Bytes for weights and workspace.
     budget: usize,
+    /// Tokens of the largest batch, were memory not short.
+    max_tokens: usize,
     buckets: Vec<Bucket>,
+    /// Batches in flight, in their order.
+    begun: VecDeque<InFlight>,
+    /// How many were begun so far.
+    count: u64,
     /// Why the device cannot be used any more.
     lost: Option<String>,
 }
@@ -50,6 +56,17 @@ struct Loaded {
     network: Network,
     element: Element,
     model: Arc<Model>,
+}
+
+/// A batch that was begun and not finished.
+struct InFlight {
+    id: BatchId,
+    model: ModelId,
+    heads: HeadSet,
+    /// Parts on the device.
+    running: usize,
+    /// Of the parts that are done.
+    results: Vec<SequenceScores>,
 }
 
 impl CudaEngine {
@@ -64,9 +81,18 @@ impl CudaEngine {
             room: None,
             device,
             budget: settings.memory.unwrap_or(share),
+            max_tokens: settings.max_tokens,
             buckets: Bucket::all(settings.max_tokens),
+            begun: VecDeque::new(),
+            count: 0,
             lost: None,
         })
+    }
+
+    /// Tokens of the largest batch that runs at once.
+    #[must_use]
+    pub fn largest_batch(&self) -> usize {
+        self.buckets.last().map_or(0, |b| b.tokens)
     }
 
     /// Device time of each of `passes` passes over `batch`, in seconds, by device events: graph replays
@@ -84,16 +110,17 @@ impl CudaEngine {
             let mut graphs = loaded.graphs.iter();
             graphs.find(|graph| graph.bucket.holds(tokens, sequences))
         });
-        let Some(graph) = graph else {
+        let (Some(graph), Some(room)) = (graph, &self.room) else {
             return Err(EngineError::Batch("more than one graph holds".into()));
         };
+        let slot = room.last_slot();
         let replay = || -> Result<f64, CudaError> {
             let event = || {
                 let flags = CUevent_flags::CU_EVENT_DEFAULT;
                 self.device.stream.record_event(Some(flags))
             };
             let begin = event()?;
-            graph.launch()?;
+            graph.launch(slot)?;
             let end = event()?;
             Ok(f64::from(begin.elapsed_ms(&end)?) / 1e3)
         };
@@ -129,82 +156,161 @@ impl CudaEngine {
         let plan = model.plan().ok_or_else(|| {
             CudaError::Unsupported("this architecture runs on the CPU alone".into())
         })?;
-        let weights: usize = self.models.iter().map(|m| m.network.bytes).sum();
-        let left = self.budget.saturating_sub(weights);
         let room = self.room.as_ref().map_or(0, |room| {
             Room::bytes(room.workspace.sizes, room.workspace.bucket)
         });
+        let left = self.budget.saturating_sub(self.weights() + room);
         let device = (&self.device.stream, &self.device.kernels);
-        let network = Network::load(&plan, element, device, left.saturating_sub(room))?;
-        let left = left.saturating_sub(network.bytes);
-        let sizes = network.sizes();
-        let room = self.make_room(sizes, plan.trunk.max_length.min(LEAST_TOKENS), left)?;
-        // SAFETY: the room was made for these buckets and for at least these sizes, and whatever replaces
-        // it drops the graphs first.
-        let graphs = unsafe { room.capture(&network, &self.buckets, &mut self.device) };
-        self.room = Some(room);
-        Ok(Loaded {
-            graphs: graphs?,
+        let network = Network::load(&plan, element, device, left)?;
+        let mut loaded = Loaded {
+            graphs: Vec::new(),
             network,
             element,
             model,
-        })
+        };
+        self.make_room(&mut loaded)?;
+        Ok(loaded)
     }
 
-    /// Takes out the room, or a larger one where it is too small for `sizes`, within `left` bytes. Where
-    /// memory is short the largest batch shrinks, but not below `least` tokens. Graphs of other models
-    /// are captured anew when the room moves.
-    fn make_room(&mut self, sizes: Sizes, least: usize, left: usize) -> Result<Room, CudaError> {
-        let mut wanted = sizes;
-        if let Some(room) = self.room.take() {
-            wanted = room.workspace.sizes.union(sizes);
-            if wanted == room.workspace.sizes {
-                return Ok(room);
-            }
-            for loaded in &mut self.models {
-                loaded.graphs.clear();
+    /// Bytes of the weights of all models.
+    fn weights(&self) -> usize {
+        self.models.iter().map(|m| m.network.bytes).sum()
+    }
+
+    /// Captures the graphs of `new`, in a larger room where the present one is too small. Where memory is
+    /// short the largest batch shrinks, as long as it takes the longest window of every model. When that
+    /// does not do, all is again as it was.
+    fn make_room(&mut self, new: &mut Loaded) -> Result<(), CudaError> {
+        let all = || self.models.iter().chain([&*new]);
+        let sizes = all().fold(Sizes::default(), |s, m| s.union(m.network.sizes()));
+        let least = all().map(|m| m.model.window().min(self.max_tokens)).max();
+        if let Some(room) = &self.room
+            && room.workspace.sizes == sizes
+        {
+            // SAFETY: the room was made for these sizes and buckets, and `clear` and the drop of the engine
+            // drop graphs before it.
+            let graphs = unsafe { room.capture(&new.network, &self.buckets, &mut self.device) };
+            match graphs {
+                Ok(graphs) => {
+                    new.graphs = graphs;
+                    return Ok(());
+                }
+                Err(error) if error.is_out_of_memory() => {}
+                Err(error) => return Err(error),
             }
         }
-        let room = loop {
-            let Some(&largest) = self.buckets.last() else {
-                return Err(CudaError::Unsupported("no size of batch".into()));
-            };
-            let bytes = Room::bytes(wanted, largest);
-            let made = if bytes > left {
-                Err(CudaError::Memory(format!(
-                    "batches of {} tokens need {} MiB of device memory and {} MiB are left of the \
-                     budget",
-                    largest.tokens,
-                    bytes >> 20,
-                    left >> 20
-                )))
-            } else {
-                Room::new(&self.device, wanted, largest)
-            };
-            match made {
-                Ok(room) => break room,
-                Err(error) if error.is_out_of_memory() && largest.tokens / 2 >= least => {
-                    let max_tokens = largest.tokens / 2;
+        let buckets = self.buckets.clone();
+        let failed = loop {
+            let largest = self.largest_batch();
+            match self.furnish(sizes, Some(new)) {
+                Ok(()) => return Ok(()),
+                Err(error) if error.is_out_of_memory() && Some(largest / 2) >= least => {
+                    let max_tokens = largest / 2;
                     self.buckets = Bucket::all(max_tokens);
                     tracing::warn!(%error, max_tokens, "device memory is short: smaller batches");
                 }
-                Err(error) => return Err(error),
+                Err(error) => break error,
             }
         };
-        self.device.matmul.set_most(room.workspace.bucket.tokens);
-        for loaded in &mut self.models {
-            // SAFETY: as in `place`; `wanted` covers every model so far.
-            loaded.graphs =
-                unsafe { room.capture(&loaded.network, &self.buckets, &mut self.device) }?;
+        self.buckets = buckets;
+        if !self.models.is_empty() {
+            let sizes = self.models.iter().map(|m| m.network.sizes());
+            self.furnish(sizes.fold(Sizes::default(), Sizes::union), None)?;
         }
-        Ok(room)
+        Err(failed)
     }
 
-    /// Keeps in mind that the device cannot be used any more.
+    /// Replaces the room by one for `sizes`, and captures all graphs in it, those of `new` too. On an error
+    /// there is neither room nor graph.
+    fn furnish(&mut self, sizes: Sizes, new: Option<&mut Loaded>) -> Result<(), CudaError> {
+        let of_new = new.as_ref().map_or(0, |new| new.network.bytes);
+        self.clear();
+        let Some(&largest) = self.buckets.last() else {
+            return Err(CudaError::Unsupported("no size of batch".into()));
+        };
+        let bytes = Room::bytes(sizes, largest);
+        let left = self.budget.saturating_sub(self.weights() + of_new);
+        if bytes > left {
+            return Err(CudaError::Memory(format!(
+                "batches of {} tokens need {} MiB of device memory and {} MiB are left of the budget",
+                largest.tokens,
+                bytes >> 20,
+                left >> 20
+            )));
+        }
+        let room = Room::new(&self.device, sizes, largest)?;
+        self.device.matmul.set_most(largest.tokens);
+        let mut captured = Vec::new();
+        for loaded in self.models.iter().chain(new.as_deref()) {
+            // SAFETY: the room was made for these buckets and for the sizes of all models; `captured` is
+            // dropped before it on an error, and later `clear` and the drop of the engine see to that.
+            captured
+                .push(unsafe { room.capture(&loaded.network, &self.buckets, &mut self.device) }?);
+        }
+        for (loaded, graphs) in self.models.iter_mut().chain(new).zip(captured) {
+            loaded.graphs = graphs;
+        }
+        self.room = Some(room);
+        Ok(())
+    }
+
+    /// Drops all graphs, then the room that they run in.
+    fn clear(&mut self) {
+        self.models.iter_mut().for_each(|m| m.graphs.clear());
+        self.room = None;
+    }
+
+    /// Waits for the part that runs first, and hands its scores to its batch.
+    fn collect(&mut self) -> Result<(), CudaError> {
+        let Some(batch) = self.begun.iter_mut().find(|batch| batch.running > 0) else {
+            return Ok(());
+        };
+        batch.running -= 1;
+        if let (Some(room), Some(loaded)) = (&mut self.room, self.models.get(batch.model.0)) {
+            room.finish(&loaded.network, batch.heads, &mut batch.results)?;
+        }
+        Ok(())
+    }
+
+    /// Starts the sequences `part` of `batch`, the batch that was begun last, once there is a slot.
+    fn start(&mut self, batch: &PackedBatch, part: Range<usize>) -> Result<(), CudaError> {
+        while self.room.as_ref().is_some_and(Room::is_full) {
+            self.collect()?;
+        }
+        let (Some(begun), Some(room)) = (self.begun.back_mut(), &mut self.room) else {
+            return Err(CudaError::Memory(
+                "a model that did not fit left no room".into(),
+            ));
+        };
+        let Some(loaded) = self.models.get(begun.model.0) else {
+            return Ok(());
+        };
+        let lengths = &batch.lengths()[part.clone()];
+        let (tokens, sequences) = (lengths.iter().sum(), lengths.len());
+        let mut graphs = loaded.graphs.iter();
+        let Some(graph) = graphs.find(|graph| graph.bucket.holds(tokens, sequences)) else {
+            let problem = format!("{tokens} tokens in {sequences} sequences fit no graph");
+            return Err(CudaError::Unsupported(problem));
+        };
+        room.start(&self.device.stream, (&loaded.network, graph), batch, part)?;
+        begun.running += 1;
+        Ok(())
+    }
+
+    /// Refuses what needs the device for itself.
+    fn check_idle(&self) -> Result<(), EngineError> {
+        match self.begun.is_empty() {
+            true => Ok(()),
+            false => Err(EngineError::Batch("a batch is in flight".into())),
+        }
+    }
+
+    /// What an error means: the device may be lost, and with it all that is in flight.
     fn note(&mut self, error: CudaError) -> EngineError {
         let error = EngineError::from(error);
         if let EngineError::DeviceLost(reason) = &error {
             self.lost = Some(reason.clone());
+            self.begun.clear();
         }
         error
     }
@@ -224,6 +330,7 @@ impl Engine for CudaEngine {
 
     fn load(&mut self, model: Arc<Model>) -> Result<ModelId, EngineError> {
         self.check_alive()?;
+        self.check_idle()?;
         let loaded = match self.place(model.clone(), Element::F16) {
             Err(CudaError::Range(value)) => {
                 tracing::warn!(value, "a weight is beyond f16: the model runs in bf16");
@@ -238,7 +345,7 @@ impl Engine for CudaEngine {
             element = loaded.element.name(),
             weights_mib = loaded.network.bytes >> 20,
             graphs = loaded.graphs.len(),
-            max_tokens = self.buckets.last().map_or(0, |b| b.tokens),
+            max_tokens = self.largest_batch(),
             "model on the GPU"
         );
         self.models.push(loaded);
@@ -247,20 +354,74 @@ impl Engine for CudaEngine {
 
     fn widen(&mut self, model: ModelId) -> Result<bool, EngineError> {
         self.check_alive()?;
+        self.check_idle()?;
+        match self.models.get(model.0) {
+            None => return Err(EngineError::UnknownModel(model)),
+            Some(loaded) if loaded.element == Element::Bf16 => return Ok(false),
+            Some(_) => {}
+        }
+        // Its memory is free before the wider weights, which are of the same size, need it.
+        let Loaded { model: narrow, .. } = self.models.remove(model.0);
+        let wide = self.place(narrow, Element::Bf16).map_err(|e| {
+            let error = self.note(e);
+            // The ids of the models after it are wrong now.
+            self.lost.get_or_insert_with(|| error.to_string());
+            error
+        })?;
+        self.models.insert(model.0, wide);
+        Ok(true)
+    }
+
+    fn begin(
+        &mut self,
+        model: ModelId,
+        batch: &PackedBatch,
+        heads: HeadSet,
+    ) -> Result<Begun, EngineError> {
+        self.check_alive()?;
         let Some(loaded) = self.models.get(model.0) else {
             return Err(EngineError::UnknownModel(model));
         };
-        if loaded.element == Element::Bf16 {
-            return Ok(false);
+        let refused = |e: &dyn std::fmt::Display| EngineError::Batch(e.to_string());
+        loaded.model.check(batch).map_err(|e| refused(&e))?;
+        let parts = Bucket::split(&self.buckets, batch).ok_or_else(|| {
+            let most = self.largest_batch();
+            refused(&format!(
+                "a sequence of more tokens than the largest batch, {most}"
+            ))
+        })?;
+        self.count += 1;
+        let id = BatchId(self.count);
+        self.begun.push_back(InFlight {
+            id,
+            model,
+            heads,
+            running: 0,
+            results: Vec::with_capacity(batch.lengths().len()),
+        });
+        for part in parts {
+            self.start(batch, part).map_err(|e| self.note(e))?;
         }
-        let narrow = loaded.model.clone();
-        let wide = self
-            .place(narrow, Element::Bf16)
-            .map_err(|e| self.note(e))?;
-        if let Some(loaded) = self.models.get_mut(model.0) {
-            *loaded = wide;
+        Ok(Begun::Running(id))
+    }
+
+    fn is_done(&self, _: BatchId) -> bool {
+        self.room.as_ref().is_none_or(Room::is_done)
+    }
+
+    fn finish(&mut self, batch: BatchId) -> Result<Vec<SequenceScores>, EngineError> {
+        self.check_alive()?;
+        // Those that were begun before it and never finished go unheard.
+        while let Some(first) = self.begun.front() {
+            if first.running > 0 {
+                self.collect().map_err(|e| self.note(e))?;
+            } else if let Some(done) = self.begun.pop_front()
+                && done.id == batch
+            {
+                return Ok(done.results);
+            }
         }
-        Ok(true)
+        Err(EngineError::Batch("no such batch is in flight".into()))
     }
 
     fn run(
@@ -269,25 +430,9 @@ impl Engine for CudaEngine {
         batch: &PackedBatch,
         heads: HeadSet,
     ) -> Result<Vec<SequenceScores>, EngineError> {
-        self.check_alive()?;
-        let Some(loaded) = self.models.get(model.0) else {
-            return Err(EngineError::UnknownModel(model));
-        };
-        let refused = |e: &dyn std::fmt::Display| EngineError::Batch(e.to_string());
-        loaded.model.check(batch).map_err(|e| refused(&e))?;
-        let parts = Bucket::split(&self.buckets, batch).ok_or_else(|| {
-            let most = self.buckets.last().map_or(0, |b| b.tokens);
-            refused(&format!(
-                "a sequence of more tokens than the largest batch, {most}"
-            ))
-        })?;
-        let Some(room) = &mut self.room else {
-            return Err(EngineError::Memory(
-                "a model that did not fit left no room".into(),
-            ));
-        };
-        let network = (&loaded.network, loaded.graphs.as_slice());
-        let scores = room.run(&self.device.stream, network, batch, &parts, heads);
-        scores.map_err(|e| self.note(e))
+        match self.begin(model, batch, heads)? {
+            Begun::Done(scores) => Ok(scores),
+            Begun::Running(id) => self.finish(id),
+        }
     }
 }

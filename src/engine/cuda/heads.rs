@@ -20,7 +20,8 @@ impl Heads {
             33..=64 => 64,
             _ => {
                 return Err(CudaError::Unsupported(format!(
-                    "attention heads of {dim} values; up to 64 are supported"
+                    "hidden_size / num_attention_heads is {dim}; heads of up to 64 values are \
+                     supported"
                 )));
             }
         };
@@ -116,6 +117,10 @@ mod tests {
         let values: Vec<f32> = (0..3 * 128 * 2).map(|i| i as f32).collect();
         assert_eq!(heads.fill_rows(&values, 2), values);
         assert_eq!(heads.fill_columns(&values, 3), values);
-        assert!(Heads::new(256, 2).is_err());
+        let refused = Heads::new(256, 2).unwrap_err().to_string();
+        assert!(
+            refused.contains("hidden_size / num_attention_heads is 128"),
+            "{refused}"
+        );
     }
 }

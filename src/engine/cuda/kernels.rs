@@ -111,10 +111,25 @@ impl Kernels {
 fn norm_vectors(width: usize) -> Result<usize, CudaError> {
     if !width.is_multiple_of(8) || width > 2048 {
         return Err(CudaError::Unsupported(format!(
-            "hidden vectors of {width} values; multiples of 8 up to 2048 are supported"
+            "hidden_size is {width}; multiples of 8 up to 2048 are supported"
         )));
     }
     Ok((width.div_ceil(256)).next_power_of_two().max(2))
+}
+
+#[cfg(test)]
+#[test]
+fn hidden_vectors_that_no_kernel_takes_are_refused_by_their_field() {
+    for (width, vectors) in [(8, 2), (384, 2), (768, 4), (1024, 4), (1536, 8), (2048, 8)] {
+        assert_eq!(norm_vectors(width).unwrap(), vectors);
+    }
+    for width in [12, 2056] {
+        let refused = norm_vectors(width).unwrap_err().to_string();
+        assert!(
+            refused.contains(&format!("hidden_size is {width}")),
+            "{refused}"
+        );
+    }
 }
 
 fn head_dimension(dim: usize) -> Result<usize, CudaError> {

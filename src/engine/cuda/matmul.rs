@@ -165,7 +165,12 @@ impl Matmul {
         }
         // The class's algorithm does not take this number of rows: the result stays right, but its
         // last bits may differ from the rest of the class.
-        tracing::debug!(rows = product.rows, ?class, "an algorithm of its own");
+        let rows = product.rows;
+        tracing::warn!(
+            rows,
+            ?class,
+            "an algorithm of its own: last bits depend on the batch"
+        );
         self.choose(call)
     }
 

@@ -187,7 +187,7 @@ impl Network {
         chosen.map(|c| c.labels).sum()
     }
 
-    /// Enqueues the whole pass for a batch of the size `bucket`.
+    /// Enqueues the whole pass for a batch of the size `bucket` in a slot of the workspace.
     ///
     /// # Safety
     ///
@@ -195,7 +195,7 @@ impl Network {
     /// work is done.
     pub(super) unsafe fn enqueue(
         &self,
-        bucket: Bucket,
+        (bucket, slot): (Bucket, usize),
         workspace: &Workspace,
         stream: &Arc<CudaStream>,
         matmul: &mut Matmul,
@@ -204,6 +204,7 @@ impl Network {
             network: self,
             workspace,
             bucket,
+            slot,
             stream,
             matmul,
         };
@@ -221,6 +222,7 @@ struct Pass<'p> {
     network: &'p Network,
     workspace: &'p Workspace,
     bucket: Bucket,
+    slot: usize,
     stream: &'p Arc<CudaStream>,
     matmul: &'p mut Matmul,
 }
@@ -230,7 +232,7 @@ impl Pass<'_> {
     /// The trunk; returns where its output lies.
     unsafe fn trunk(&mut self) -> Result<Address, CudaError> {
         let (network, at) = (self.network, self.workspace.regions());
-        let inputs = self.workspace.inputs(self.bucket);
+        let inputs = self.workspace.inputs(self.bucket, self.slot);
         let weights = &network.weights;
         // SAFETY: see the impl.
         unsafe {
@@ -307,7 +309,7 @@ impl Pass<'_> {
         let (network, at) = (self.network, self.workspace.regions());
         let weights = &network.weights;
         let heads = network.heads.count as i32;
-        let grid = (self.bucket.tiles() as u32, network.heads.count as u32);
+        let grid = (network.heads.count as u32, self.bucket.tiles() as u32);
         // SAFETY: see the impl.
         unsafe {
             match attention.positions {
@@ -408,9 +410,9 @@ impl Pass<'_> {
     /// Every head on `hidden`, scores one head after the other into the outputs.
     unsafe fn heads(&mut self, hidden: Address) -> Result<(), CudaError> {
         let (network, at) = (self.network, self.workspace.regions());
-        let inputs = self.workspace.inputs(self.bucket);
+        let inputs = self.workspace.inputs(self.bucket, self.slot);
         let weights = &network.weights;
-        let mut scores = self.workspace.scores();
+        let mut scores = self.workspace.scores(self.slot);
         for head in &network.outputs {
             let rows = head.rows(self.bucket);
             let mut x = hidden;
@@ -496,7 +498,7 @@ impl Layer {
         let width = layer.down.inputs();
         if !width.is_multiple_of(8) {
             return Err(CudaError::Unsupported(format!(
-                "feed-forward layers of {width} values; multiples of 8 are supported"
+                "intermediate_size is {width}; multiples of 8 are supported"
             )));
         }
         let mut up = vec![layer.up];

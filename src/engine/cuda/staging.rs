@@ -1,5 +1,5 @@
-//! Between host and device: pinned buffers that copies go through, so that the host writes the next
-//! part of a batch while the device runs the one before.
+//! Between host and device: pinned buffers that copies go through, and the events that order the copies and
+//! the pass between them, each on a stream of its own.
 
 use std::sync::Arc;
 
@@ -9,11 +9,37 @@ use cudarc::driver::{CudaContext, CudaEvent, CudaStream, PinnedHostSlice, result
 use super::error::CudaError;
 use super::kernels::Address;
 
-/// The buffers of one part of a batch.
+/// The streams of copies.
+pub(super) struct Copies {
+    to_device: Arc<CudaStream>,
+    to_host: Arc<CudaStream>,
+}
+
+impl Copies {
+    pub(super) fn new(context: &Arc<CudaContext>) -> Result<Self, CudaError> {
+        Ok(Self {
+            to_device: context.new_stream()?,
+            to_host: context.new_stream()?,
+        })
+    }
+
+    /// Waits for all that was enqueued.
+    pub(super) fn wait(&self) -> Result<(), CudaError> {
+        self.to_device.synchronize()?;
+        Ok(self.to_host.synchronize()?)
+    }
+}
+
+/// The buffers of one batch, or part of one.
 pub(super) struct Staging {
     input: PinnedHostSlice<u32>,
     output: PinnedHostSlice<f32>,
-    done: CudaEvent,
+    /// The input is on the device.
+    sent: CudaEvent,
+    /// The scores are there.
+    computed: CudaEvent,
+    /// They are here.
+    received: CudaEvent,
 }
 
 impl Staging {
@@ -33,64 +59,58 @@ impl Staging {
         };
         input.as_mut_slice()?.fill(0);
         output.as_mut_slice()?.fill(0.0);
+        let event = || context.new_event(Some(CUevent_flags::CU_EVENT_DISABLE_TIMING));
         Ok(Self {
             input,
             output,
-            done: context.new_event(Some(CUevent_flags::CU_EVENT_DISABLE_TIMING))?,
+            sent: event()?,
+            computed: event()?,
+            received: event()?,
         })
     }
 
-    /// The words to fill in; only while no copy is on its way.
+    /// The words to fill in; only while nothing of these buffers is in flight.
     pub(super) fn input(&mut self) -> Result<&mut [u32], CudaError> {
         Ok(self.input.as_mut_slice()?)
     }
 
-    /// Enqueues the copy of the first `words` words to `to`.
+    /// Enqueues the copy of the first `words` words to `to`, then what `pass` enqueues on `compute`, and
+    /// then the copy of `scores` values from `from`.
     ///
     /// # Safety
     ///
-    /// `to` must have room for them, and [`Self::wait`] must come before the next [`Self::input`] and
-    /// before the buffers are dropped.
-    pub(super) unsafe fn send(
-        &self,
-        stream: &CudaStream,
-        to: Address,
-        words: usize,
+    /// `to` and `from` must be of these sizes. Until [`Self::wait`] has returned, the buffers must neither
+    /// be written nor dropped, and no other pass may use `to` and `from`.
+    pub(super) unsafe fn enqueue(
+        &mut self,
+        (copies, compute): (&Copies, &CudaStream),
+        (to, words): (Address, usize),
+        (from, scores): (Address, usize),
+        pass: impl FnOnce() -> Result<(), CudaError>,
     ) -> Result<(), CudaError> {
+        let Copies { to_device, to_host } = copies;
         let input = &self.input.as_slice()?[..words];
         // SAFETY: pinned memory that is left alone until the copy is done, as the caller promises.
-        unsafe { driver::memcpy_htod_async(to, input, stream.cu_stream()) }?;
-        Ok(())
-    }
-
-    /// Enqueues the copy of `scores` values from `from`.
-    ///
-    /// # Safety
-    ///
-    /// As for [`Self::send`].
-    pub(super) unsafe fn receive(
-        &mut self,
-        stream: &CudaStream,
-        from: Address,
-        scores: usize,
-    ) -> Result<(), CudaError> {
+        unsafe { driver::memcpy_htod_async(to, input, to_device.cu_stream()) }?;
+        self.sent.record(to_device)?;
+        compute.wait(&self.sent)?;
+        pass()?;
+        self.computed.record(compute)?;
+        to_host.wait(&self.computed)?;
         let output = &mut self.output.as_mut_slice()?[..scores];
         // SAFETY: as above.
-        unsafe { driver::memcpy_dtoh_async(output, from, stream.cu_stream()) }?;
-        self.done.record(stream)?;
-        Ok(())
+        unsafe { driver::memcpy_dtoh_async(output, from, to_host.cu_stream()) }?;
+        Ok(self.received.record(to_host)?)
     }
 
-    /// Waits until the copies are done; the scores.
+    /// Whether [`Self::wait`] would return at once, be it with an error.
+    pub(super) fn is_done(&self) -> bool {
+        !matches!(self.received.try_is_complete(), Ok(false))
+    }
+
+    /// Waits for the scores.
     pub(super) fn wait(&self) -> Result<&[f32], CudaError> {
-        self.done.synchronize()?;
+        self.received.synchronize()?;
         Ok(self.output.as_slice()?)
-    }
-}
-
-impl Drop for Staging {
-    /// Waits for the copies that were enqueued last: the buffers are theirs until then.
-    fn drop(&mut self) {
-        let _ = self.done.synchronize();
     }
 }

@@ -11,6 +11,10 @@ use super::error::CudaError;
 use super::image::ALIGNMENT;
 use super::kernels::Address;
 
+/// Batches, or parts of one, that may be in flight: one that runs and one whose copies overlap it. Each has
+/// inputs and scores of its own, and a graph that knows where they are.
+pub(super) const SLOTS: usize = 2;
+
 /// What a network needs, in values a row.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Sizes {
@@ -89,8 +93,8 @@ pub(super) struct Workspace {
     pub(super) bucket: Bucket,
     _memory: CudaSlice<u8>,
     regions: Regions,
-    inputs: Address,
-    scores: Address,
+    inputs: [Address; SLOTS],
+    scores: [Address; SLOTS],
 }
 
 impl Workspace {
@@ -99,10 +103,12 @@ impl Workspace {
         Self::layout(sizes, bucket).1
     }
 
-    /// Offsets of the regions, of the inputs and of the scores, and the bytes of all.
-    fn layout(sizes: Sizes, bucket: Bucket) -> ([usize; 11], usize) {
+    /// Offsets of the regions, of the inputs and of the scores of each slot, and the bytes of all.
+    fn layout(sizes: Sizes, bucket: Bucket) -> ([usize; 9 + 2 * SLOTS], usize) {
         let Bucket { tokens, sequences } = bucket;
         let element = |rows: usize, width: usize| rows * width * Element::BYTES;
+        let inputs = bucket.inputs().words() * size_of::<u32>();
+        let scores = sizes.scores(bucket) * size_of::<f32>();
         let lengths = [
             element(tokens, sizes.hidden),
             element(tokens, sizes.hidden),
@@ -113,8 +119,10 @@ impl Workspace {
             element(sequences, sizes.hidden),
             element(tokens.max(sequences), sizes.hidden),
             tokens.max(sequences) * sizes.logits * size_of::<f32>(),
-            bucket.inputs().words() * size_of::<u32>(),
-            sizes.scores(bucket) * size_of::<f32>(),
+            inputs,
+            inputs,
+            scores,
+            scores,
         ];
         let mut at = 0;
         let offsets = lengths.map(|bytes| {
@@ -144,8 +152,10 @@ impl Workspace {
             pooled,
             dense,
             logits,
-            inputs,
-            scores,
+            input_0,
+            input_1,
+            scores_0,
+            scores_1,
         ] = offsets.map(|offset| base + offset as u64);
         Ok(Self {
             sizes,
@@ -162,8 +172,8 @@ impl Workspace {
                 dense,
                 logits,
             },
-            inputs,
-            scores,
+            inputs: [input_0, input_1],
+            scores: [scores_0, scores_1],
         })
     }
 
@@ -171,15 +181,15 @@ impl Workspace {
         self.regions
     }
 
-    /// Where a batch's input goes: its words in the order of [`Bucket::inputs`].
-    pub(super) fn input(&self) -> Address {
-        self.inputs
+    /// Where the input of the batch of a slot goes: its words in the order of [`Bucket::inputs`].
+    pub(super) fn input(&self, slot: usize) -> Address {
+        self.inputs[slot]
     }
 
     /// Where the parts of the input of a batch of the size `bucket` are.
-    pub(super) fn inputs(&self, bucket: Bucket) -> InputAddresses {
+    pub(super) fn inputs(&self, bucket: Bucket, slot: usize) -> InputAddresses {
         let inputs = bucket.inputs();
-        let at = |word: usize| self.inputs + (word * size_of::<u32>()) as u64;
+        let at = |word: usize| self.inputs[slot] + (word * size_of::<u32>()) as u64;
         InputAddresses {
             tiles: at(inputs.tiles.start),
             ids: at(inputs.ids.start),
@@ -188,8 +198,8 @@ impl Workspace {
         }
     }
 
-    /// Where the scores are left, head after head.
-    pub(super) fn scores(&self) -> Address {
-        self.scores
+    /// Where the scores of a slot are left, head after head.
+    pub(super) fn scores(&self, slot: usize) -> Address {
+        self.scores[slot]
     }
 }

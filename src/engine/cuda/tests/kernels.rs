@@ -269,6 +269,63 @@ fn activations_agree_plain_and_gated() {
     }
 }
 
+/// What is no number going in is no number coming out, or an overflow could end as an ordinary score.
+#[test]
+fn activations_and_norms_keep_what_is_not_a_number() {
+    let _gpu = gpu();
+    let device = device();
+    let functions = [
+        Activation::None,
+        Activation::GeluErf,
+        Activation::GeluTanh,
+        Activation::Relu,
+        Activation::Silu,
+        Activation::Tanh,
+    ];
+    let x = elements(&device, Element::Bf16, &[f32::NAN; 16]);
+    for function in functions {
+        for gated in [false, true] {
+            let out = put(&device, &[0u16; 8]);
+            let args = ActivationArgs {
+                x: x.at(&device),
+                bias: 0,
+                out: out.at(&device),
+                rows: 1,
+                width: 8,
+                function: function_number(function),
+            };
+            let kernel = device.kernels.activation(Element::Bf16, gated).unwrap();
+            launch(&device, &kernel, element_blocks(1, 8), &args);
+            let got = get(&device, Element::Bf16, &out);
+            assert!(got.iter().all(|v| v.is_nan()), "{function:?}: {got:?}");
+        }
+    }
+    // The last row's variance is beyond f32.
+    for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e30] {
+        let mut row = [0.0; 8];
+        row[3] = value;
+        let x = elements(&device, Element::Bf16, &row);
+        let ones = put(&device, &[1f32; 8]);
+        let out = put(&device, &[0u16; 8]);
+        let args = ResidualNormArgs {
+            x: x.at(&device),
+            x_bias: 0,
+            residual: 0,
+            sum: 0,
+            weight: ones.at(&device),
+            bias: ones.at(&device),
+            out: out.at(&device),
+            rows: 1,
+            width: 8,
+            eps: 1e-7,
+        };
+        let kernel = device.kernels.residual_norm(Element::Bf16, 8).unwrap();
+        launch(&device, &kernel, row_blocks(1), &args);
+        let got = get(&device, Element::Bf16, &out);
+        assert!(got.iter().all(|v| v.is_nan()), "{value}: {got:?}");
+    }
+}
+
 /// The work list of sequences of these lengths, as the engine writes it.
 fn work_list(lengths: &[usize]) -> (Bucket, Vec<u32>) {
     let sequences: Vec<Vec<u32>> = lengths.iter().map(|&n| vec![1; n]).collect();
@@ -297,6 +354,8 @@ struct Case<'c> {
     lengths: &'c [usize],
     window: Option<usize>,
     rotary: bool,
+    /// Span and reach of the slots' table.
+    table: (usize, usize),
     /// Which terms disentangled attention has: of keys' positions, of queries'.
     terms: Option<(bool, bool)>,
 }
@@ -321,7 +380,7 @@ impl Case<'_> {
         let summands = if self.terms.is_some() { 3 } else { 1 };
         let scale = 1.0 / ((dim * summands) as f32).sqrt();
         let turns = reference::rotation(longest, dim, 10_000.0);
-        let span = 16;
+        let (span, farthest) = self.table;
         let mut table = |wanted: bool| {
             let rows = numbers.many(2 * span * width, 1.0);
             wanted.then(|| rounded(element, &rows))
@@ -329,7 +388,7 @@ impl Case<'_> {
         let relative = self.terms.map(|(keys, queries)| Relative {
             keys: table(keys),
             queries: table(queries),
-            slots: reference::slots(longest.max(2), span, 32),
+            slots: reference::slots(longest.max(2), span, farthest),
         });
         let expected = reference::attention(
             &qkv,
@@ -342,7 +401,7 @@ impl Case<'_> {
         );
 
         let (bucket, tiles) = work_list(lengths);
-        let grid = (bucket.tiles() as u32, heads as u32);
+        let grid = (heads as u32, bucket.tiles() as u32);
         let qkv = elements(device, element, &qkv);
         let tiles = put(device, &tiles);
         let out = poisoned(device, tokens * width);
@@ -407,6 +466,7 @@ fn agrees_at_ragged_lengths(cases: &[(usize, Option<(bool, bool)>)], seed: u64) 
         lengths: &[],
         window: None,
         rotary: false,
+        table: (16, 32),
         terms,
     };
     for element in ELEMENTS {
@@ -422,6 +482,7 @@ fn agrees_at_ragged_lengths(cases: &[(usize, Option<(bool, bool)>)], seed: u64) 
     let longest = Case {
         heads: 1,
         lengths: &[511, 1, 512],
+        table: (256, 512), // DeBERTa-v3's
         ..plain(Element::F16, dim, terms)
     };
     longest.agrees(&device, &mut numbers);
@@ -447,7 +508,13 @@ fn windowed_and_rotary_attention_agree() {
     let device = device();
     let mut numbers = Numbers::new(5);
     for element in ELEMENTS {
-        for (dim, window) in [(32, Some(3)), (64, Some(64)), (64, None), (32, Some(70))] {
+        for (dim, window) in [
+            (32, Some(1)),
+            (32, Some(3)),
+            (64, Some(64)),
+            (64, None),
+            (32, Some(70)),
+        ] {
             for lengths in [&[200, 1, 65][..], &[63, 129]] {
                 let case = Case {
                     element,
@@ -456,6 +523,7 @@ fn windowed_and_rotary_attention_agree() {
                     lengths,
                     window,
                     rotary: true,
+                    table: (0, 0),
                     terms: None,
                 };
                 case.agrees(&device, &mut numbers);

@@ -42,7 +42,8 @@ pub(super) fn device() -> Device {
 }
 
 /// A path in the repository, which may be another directory than the one of the build.
-pub(super) fn repository(path: &str) -> PathBuf {
+pub(super) fn repository(path: impl AsRef<Path>) -> PathBuf {
+    let path = path.as_ref();
     let built = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
     if built.exists() { built } else { path.into() }
 }
@@ -60,6 +61,16 @@ pub(super) fn emulate(name: &str, value: i64) {
     }
 }
 
+/// Copies that the emulated GPU did before work of other streams that was enqueued earlier.
+pub(super) fn overtakes() -> i64 {
+    let driver = DRIVER.get().expect("the emulated GPU");
+    // SAFETY: the function has this type, and the library stays loaded.
+    unsafe {
+        type Get = unsafe extern "C" fn() -> i64;
+        driver.get::<Get>(b"emulated_overtakes").unwrap()()
+    }
+}
+
 /// The emulated driver, while it stands in for the real one.
 static DRIVER: OnceLock<libloading::Library> = OnceLock::new();
 
@@ -70,7 +81,7 @@ fn load_emulator() {
     let build = std::env::temp_dir().join(format!("emulated-gpu-{:016x}", sources()));
     std::fs::create_dir_all(&build).unwrap();
     let libraries: [(&str, &[&str]); 2] = [
-        ("libcuda.so", &["driver.cpp", "threads.cpp"]),
+        ("libcuda.so", &["driver.cpp", "streams.cpp", "threads.cpp"]),
         ("libcublasLt.so", &["cublaslt.cpp"]),
     ];
     for (library, files) in libraries {
@@ -80,6 +91,7 @@ fn load_emulator() {
             let mut compiler = Command::new(std::env::var("CXX").unwrap_or("c++".into()));
             compiler
                 .args(["-std=c++17", "-O2", "-march=native", "-fPIC", "-shared"])
+                .args(["-fsanitize=alignment", "-fsanitize-undefined-trap-on-error"])
                 .args(["-Wno-unknown-pragmas", &format!("-Wl,-soname,{library}")])
                 .arg("-I")
                 .arg(&source)

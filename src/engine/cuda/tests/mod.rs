@@ -3,6 +3,7 @@
 
 #![allow(clippy::print_stdout, reason = "tests say what they measured")]
 
+mod accuracy;
 mod index;
 mod kernels;
 mod machine;

@@ -1,15 +1,20 @@
 //! Whole models: the plan against the CPU engine, the engine against it, and what the engine does when
 //! memory or the device itself fails.
 
+use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::machine::{self, emulate, gpu, repository};
 use super::{Numbers, reference, relative_error};
 use crate::encoder::{Model, PackedBatch};
-use crate::engine::{CudaEngine, CudaSettings, Engine, EngineError, HeadSet, SequenceScores};
+use crate::engine::{
+    BatchId, Begun, CudaEngine, CudaSettings, Engine, EngineError, HeadSet, SequenceScores,
+};
 use crate::package::Package;
 
-fn model(path: &str) -> Arc<Model> {
+/// The model in a folder of the repository or, by its absolute path, of the machine.
+pub(super) fn model(path: impl AsRef<Path>) -> Arc<Model> {
     let package = Package::open(&repository(path)).unwrap();
     Arc::new(Model::build(&package).unwrap())
 }
@@ -32,7 +37,7 @@ fn golden() -> Vec<(String, Arc<Model>)> {
     found
 }
 
-fn engine(max_tokens: usize) -> CudaEngine {
+pub(super) fn engine(max_tokens: usize) -> CudaEngine {
     let settings = CudaSettings {
         ordinal: 0,
         memory: None,
@@ -51,7 +56,7 @@ fn batch(lengths: &[usize], seed: u64) -> PackedBatch {
     sequences.iter().map(Vec::as_slice).collect()
 }
 
-fn all_heads(model: &Model) -> HeadSet {
+pub(super) fn all_heads(model: &Model) -> HeadSet {
     (0..model.heads()).fold(HeadSet::EMPTY, |set, head| set.union(HeadSet::one(head)))
 }
 
@@ -212,6 +217,128 @@ fn several_models_share_a_device() {
     }
 }
 
+/// The second batch is begun while the first one runs; the emulated GPU does their work in any order that
+/// streams and events allow.
+#[test]
+fn batches_in_flight_keep_their_scores() {
+    let _gpu = gpu();
+    let models =
+        ["deberta-v3-token", "bert-sequence"].map(|folder| model(format!("tests/golden/{folder}")));
+    let mut engine = engine(64);
+    let ids = models.clone().map(|m| engine.load(m).unwrap());
+    // Of one part and of several, of one model and of the other.
+    let shapes: [(usize, &[usize]); 6] = [
+        (0, &[30, 3]),
+        (0, &[64, 1, 40]),
+        (1, &[7]),
+        (0, &[5]),
+        (1, &[20, 60, 44, 9, 2]),
+        (1, &[64]),
+    ];
+    let mut waiting = VecDeque::new();
+    let check = |engine: &mut CudaEngine, (id, expected): (BatchId, Vec<SequenceScores>)| {
+        let got = engine.finish(id).unwrap();
+        let error = distance(&got, &expected);
+        assert!(error < 5e-3, "{id:?}: {error}");
+    };
+    for round in 0..8 {
+        for (i, (which, lengths)) in shapes.into_iter().enumerate() {
+            let batch = batch(lengths, (10 * round + i) as u64);
+            let expected = models[which].scores(&batch, |_| true).unwrap();
+            let begun = engine.begin(ids[which], &batch, all_heads(&models[which]));
+            let Begun::Running(id) = begun.unwrap() else {
+                panic!("the engine waited for the device");
+            };
+            waiting.push_back((id, expected));
+            if waiting.len() == 2 {
+                check(&mut engine, waiting.pop_front().unwrap());
+            }
+        }
+    }
+    while let Some(batch) = waiting.pop_front() {
+        check(&mut engine, batch);
+    }
+    if !machine::is_real() {
+        let overtakes = machine::overtakes();
+        println!("{overtakes} copies were done before work that was enqueued earlier");
+        assert!(overtakes > 100, "copies do not overlap: {overtakes}");
+    }
+}
+
+/// A batch that nobody waits for does not leave its scores to the next one.
+#[test]
+fn a_batch_that_is_passed_over_is_forgotten() {
+    let _gpu = gpu();
+    let model = model("tests/golden/bert-sequence");
+    let mut engine = engine(16);
+    let id = engine.load(model.clone()).unwrap();
+    let (first, second) = (batch(&[5, 9], 30), batch(&[8], 31));
+    let heads = all_heads(&model);
+    let Begun::Running(forgotten) = engine.begin(id, &first, heads).unwrap() else {
+        panic!("the engine waited for the device");
+    };
+    let expected = model.scores(&second, |_| true).unwrap();
+    let got = engine.run(id, &second, heads).unwrap();
+    assert!(distance(&got, &expected) < 5e-3);
+    assert!(engine.finish(forgotten).is_err());
+    assert!(engine.begin(id, &first, heads).is_ok());
+    let refused = engine.load(model);
+    assert!(matches!(refused, Err(EngineError::Batch(_))), "{refused:?}");
+}
+
+/// Overflow anywhere in the trunk must not end as an ordinary score, whatever the head does to it: here a
+/// ReLU, which is 0 for all that is below 0.
+#[test]
+fn scores_of_a_text_that_overflows_are_not_finite() {
+    let _gpu = gpu();
+    let folder = tempfile::tempdir().unwrap();
+    overflowing(
+        &repository("tests/golden/distilbert-sequence"),
+        folder.path(),
+    );
+    let model = model(folder.path());
+    let mut engine = engine(16);
+    let id = engine.load(model.clone()).unwrap();
+    let heads = all_heads(&model);
+    let texts: PackedBatch = [&[7, OVERFLOWS as u32, 9][..], &[7, 8, 9]]
+        .into_iter()
+        .collect();
+    let scores = engine.run(id, &texts, heads).unwrap();
+    let finite = |text: &SequenceScores| text[0].as_ref().unwrap().finite;
+    assert!(!finite(&scores[0]));
+    assert!(finite(&scores[1]));
+    assert!(engine.widen(id).unwrap());
+    let scores = engine.run(id, &texts, heads).unwrap();
+    assert!(finite(&scores[0]) && finite(&scores[1]));
+}
+
+/// A token whose queries are beyond f16.
+const OVERFLOWS: usize = 50;
+
+/// A copy of a DistilBERT in which a text with the token [`OVERFLOWS`] is beyond f16, and no other: its vector
+/// has one large value, which makes 7 times what others have of it after the norm, and queries multiply that
+/// by as much as the others can bear.
+fn overflowing(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+    let file = to.join("model.safetensors");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let index: serde_json::Value = serde_json::from_slice(&bytes[8..8 + header]).unwrap();
+    let mut set = |name: &str, row: usize, value: f32| {
+        let tensor = &index[format!("distilbert.{name}.weight")];
+        let width = tensor["shape"][1].as_u64().unwrap() as usize;
+        let begin = tensor["data_offsets"][0].as_u64().unwrap() as usize;
+        let at = 8 + header + begin + 2 * row * width;
+        bytes[at..at + 2].copy_from_slice(&half::f16::from_f32(value).to_le_bytes());
+    };
+    set("embeddings.word_embeddings", OVERFLOWS, 6e4);
+    set("transformer.layer.0.attention.q_lin", 0, 1.8e4);
+    std::fs::write(&file, bytes).unwrap();
+}
+
 // === memory ===
 
 #[test]
@@ -274,6 +401,84 @@ fn out_of_memory_at_load_cuts_batches_smaller() {
     let expected = model.scores(&batch, |_| true).unwrap();
     let got = engine.run(id, &batch, all_heads(&model)).unwrap();
     assert!(distance(&got, &expected) < 5e-3);
+}
+
+/// Graphs take memory too, after the workspace has.
+#[test]
+fn out_of_memory_while_graphs_are_captured_cuts_batches_smaller() {
+    let _gpu = gpu();
+    if machine::is_real() {
+        println!("SKIPPED on a real GPU: its memory cannot be made small");
+        return;
+    }
+    let model = model("tests/golden/bert-sequence");
+    let mut engine = engine(4096);
+    let before = engine.largest_batch();
+    emulate("graph", 1 << 20);
+    emulate("memory", 72 << 20);
+    let loaded = engine.load(model.clone());
+    emulate("memory", 1 << 30);
+    emulate("graph", 1 << 10);
+    let id = loaded.unwrap();
+    assert!(engine.largest_batch() < before);
+    let batch = batch(&[60, 500], 12);
+    let expected = model.scores(&batch, |_| true).unwrap();
+    let got = engine.run(id, &batch, all_heads(&model)).unwrap();
+    assert!(distance(&got, &expected) < 5e-3);
+}
+
+/// The smallest budget, to the kilobyte, that `fits`.
+fn least(fits: impl Fn(usize) -> bool) -> usize {
+    let (mut low, mut high) = (0usize, 64 << 20);
+    while high - low > 1 << 10 {
+        let middle = (low + high) / 2;
+        if fits(middle) {
+            high = middle;
+        } else {
+            low = middle;
+        }
+    }
+    high
+}
+
+/// A model that does not fit beside the others is refused, and they serve as before: the longest of their
+/// windows too.
+#[test]
+fn a_model_that_does_not_fit_leaves_the_others_as_they_were() {
+    let _gpu = gpu();
+    let [first, second, third] = ["modernbert-token", "bert-multilabel", "distilbert-sequence"]
+        .map(|folder| model(format!("tests/golden/{folder}")));
+    let with = |memory| {
+        let settings = CudaSettings {
+            ordinal: 0,
+            memory: Some(memory),
+            max_tokens: 1024,
+        };
+        CudaEngine::new(settings).unwrap()
+    };
+    let both = |memory| {
+        let mut engine = with(memory);
+        engine.load(first.clone()).is_ok() && engine.load(second.clone()).is_ok()
+    };
+    let mut engine = with(least(both) - (2 << 10));
+    let id = engine.load(first.clone()).unwrap();
+    let refused = engine.load(second.clone());
+    assert!(
+        matches!(refused, Err(EngineError::Memory(_))),
+        "{refused:?}"
+    );
+
+    let longest = first.window().min(1024);
+    let batch = batch(&[longest], 13);
+    let expected = first.scores(&batch, |_| true).unwrap();
+    let serves = |engine: &mut CudaEngine| {
+        let got = engine.run(id, &batch, all_heads(&first)).unwrap();
+        assert!(distance(&got, &expected) < 5e-3);
+    };
+    serves(&mut engine);
+    // A small one may fit yet; whatever comes of it, the first one's graphs are its own room's.
+    let _ = engine.load(third);
+    serves(&mut engine);
 }
 
 // === devices that cannot be used ===
