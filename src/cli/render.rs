@@ -117,9 +117,21 @@ fn line(out: &mut impl Write, text: &str, finding: &Finding) -> io::Result<()> {
         (Some(score), None) => format!("{score:.3}"),
         _ => String::new(),
     };
+    // How it was found: the pattern, and the disguises undone.
+    let rule = Some(&finding.rule).filter(|rule| !rule.is_empty());
+    let by: Vec<String> = rule
+        .into_iter()
+        .chain(&finding.undone)
+        .map(|by| printable(by))
+        .collect();
+    let by = if by.is_empty() {
+        String::new()
+    } else {
+        format!("  {DIM}({}){DIM:#}", by.join(", "))
+    };
     writeln!(
         out,
-        "  {style}{:<8}{style:#} {:<10} {:<16} {score:<18} {:>5}..{:<5} {}",
+        "  {style}{:<8}{style:#} {:<10} {:<16} {score:<18} {:>5}..{:<5} {}{by}",
         action_name(finding.action()),
         printable(&finding.detector),
         printable(&finding.label),

@@ -10,8 +10,9 @@ use futures_util::{StreamExt, stream};
 
 use super::{Found, OutputGuard};
 use crate::guard::gather::built_in_report;
+use crate::guard::policy::Policies;
 use crate::guard::{
-    Check, CheckError, DetectorReport, DetectorState, OnError, Segment, Selection, Verdict,
+    Check, CheckError, DetectorReport, DetectorState, Guard, OnError, Segment, Selection, Verdict,
 };
 
 /// Stands in reports for windows that could not be scanned at all.
@@ -24,7 +25,7 @@ const LOOKAHEAD: usize = 128;
 const CONTEXT: usize = 2;
 
 /// Windows of a stream that are scored at once, where so much of the text is there.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 8;
 
 /// A window of the text, and the block that it decides on.
 struct Window {
@@ -59,7 +60,7 @@ impl OutputGuard<'_> {
                 if window.text.trim().is_empty() {
                     return (window, None);
                 }
-                let verdict = guard.check_by(&policies, &check).await;
+                let verdict = patiently(guard, &policies, &check).await;
                 (window, Some(verdict))
             }
         };
@@ -152,6 +153,23 @@ impl OutputGuard<'_> {
                 action: finding.action,
                 undone: finding.undone,
             });
+        }
+    }
+}
+
+/// Checks a window. Where others are in its way, its own neighbours perhaps, it waits for as long as its
+/// deadline allows.
+async fn patiently(
+    guard: &Guard,
+    policies: &Policies,
+    check: &Check,
+) -> Result<Verdict, CheckError> {
+    loop {
+        let verdict = guard.check_by(policies, check).await;
+        let wait = verdict.as_ref().err().and_then(CheckError::retry_after);
+        match wait {
+            Some(wait) if Instant::now() + wait < check.deadline => tokio::time::sleep(wait).await,
+            _ => return verdict,
         }
     }
 }
