@@ -207,7 +207,7 @@ async fn a_long_chunk_is_scored_many_windows_at_once() {
     };
     let one_by_one = 0.02 * f64::from(report.windows_scanned);
     assert!(report.windows_scanned > 300, "{report:?}");
-    assert!(taken.as_secs_f64() < one_by_one / 4.0, "{taken:?}");
+    assert!(taken.as_secs_f64() < one_by_one / 2.0, "{taken:?}");
     server.stop().await;
 }
 
