@@ -54,8 +54,7 @@ fn compare(file: &Path) {
                 error / allowed
             );
             println!("{line}");
-            // Also when one of them is no number.
-            if !(error <= FACTOR * allowed) {
+            if error.is_nan() || allowed.is_nan() || error > FACTOR * allowed {
                 beyond.push(line);
             }
         }

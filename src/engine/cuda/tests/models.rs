@@ -144,7 +144,7 @@ fn only_the_heads_that_are_wanted_are_answered() {
 fn neighbours_leave_every_bit_as_it_is() {
     let _gpu = gpu();
     for folder in ["bert-token", "deberta-v3-token", "modernbert-sequence"] {
-        let model = model(&format!("tests/golden/{folder}"));
+        let model = model(format!("tests/golden/{folder}"));
         let mut engine = engine(128);
         let id = engine.load(model.clone()).unwrap();
         let heads = all_heads(&model);
@@ -207,7 +207,7 @@ fn several_models_share_a_device() {
     let _gpu = gpu();
     let mut engine = engine(64);
     let models = ["bert-sequence", "modernbert-token", "deberta-v3-sequence"]
-        .map(|folder| model(&format!("tests/golden/{folder}")));
+        .map(|folder| model(format!("tests/golden/{folder}")));
     let ids = models.clone().map(|m| engine.load(m).unwrap());
     let batch = batch(&[12, 30], 8);
     for (model, id) in models.iter().zip(ids) {
