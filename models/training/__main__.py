@@ -21,12 +21,8 @@ from .model import GuardModel, load_trunk
 from .pools import Mixture, contrast, corpus, personal
 from .train import Stage, Trainer
 
-HELD_OUT_STAGES = [
-    Stage("corpus", 3_500_000, 3e-4, 1.0, warmup=60),
-    Stage("contrast", 2_200_000, 3e-4, 1.0),
-    Stage("mixed", 8_500_000, 3e-4, 0.4),
-]
-FINAL_STAGE = Stage("full", 5_600_000, 1.3e-4, 0.32)
+HELD_OUT_STAGE = Stage("held-out", 11_000_000, 3e-4, 0.15, warmup=60)
+FULL_STAGE = Stage("full", 6_000_000, 1.3e-4, 0.1)
 
 
 def calibrate(run: Predict, folder: Path, seed: int) -> tuple[float, dict]:
@@ -117,19 +113,17 @@ def main() -> None:
     vocab = model.words.num_embeddings
     trainer = Trainer(model, tokenizer, args.work / "checkpoint.pt")
 
-    for stage in HELD_OUT_STAGES:
-        pools = corpus(train_folder, held_out=True)
-        pools += contrast(train_folder, held_out=True) if stage.name != "corpus" else []
-        pools += personal() if stage.name == "mixed" else []
-        trainer.run(stage, Mixture(pools, args.seed))
+    def mixture(held_out: bool) -> Mixture:
+        return Mixture(corpus(train_folder, held_out) + contrast(train_folder, held_out) + personal(), args.seed)
+
+    trainer.run(HELD_OUT_STAGE, mixture(held_out=True))
     held, raw = args.work / "held-out", args.work / "full"
     if not held.exists():
         held.mkdir()
         export.save_config(vocab, spec, held)
         export.save_weights(trainer.weights(), held)
 
-    pools = corpus(train_folder, False) + contrast(train_folder, False) + personal()
-    trainer.run(FINAL_STAGE, Mixture(pools, args.seed))
+    trainer.run(FULL_STAGE, mixture(held_out=False))
     raw.mkdir(exist_ok=True)
     export.save_config(vocab, spec, raw)
     export.save_weights(trainer.weights(), raw)
