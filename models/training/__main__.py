@@ -21,8 +21,8 @@ from .model import GuardModel, load_trunk
 from .pools import Mixture, contrast, corpus, personal
 from .train import Stage, Trainer
 
-HELD_OUT_STAGE = Stage("held-out", 11_000_000, 3e-4, 0.15, warmup=60)
-FULL_STAGE = Stage("full", 6_000_000, 1.3e-4, 0.1)
+HELD_OUT_STAGE = Stage("held-out", 9_500_000, 3e-4, 0.15, warmup=60)
+FULL_STAGE = Stage("full", 5_000_000, 1.3e-4, 0.1)
 
 
 def calibrate(run: Predict, folder: Path, seed: int) -> tuple[float, dict]:
