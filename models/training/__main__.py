@@ -25,22 +25,26 @@ HELD_OUT_STAGE = Stage("held-out", 9_500_000, 3e-4, 0.15, warmup=60)
 FULL_STAGE = Stage("full", 5_000_000, 1.3e-4, 0.1)
 
 
-def calibrate(run: Predict, folder: Path, seed: int) -> tuple[float, dict]:
-    """The final model's injection threshold, and its report, on rows that no phase trains on."""
-    rows = validate.calibration(folder) + validate.generated_injection(seed)
+def calibrate(run: Predict, folder: Path, seed: int, held_out: bool) -> tuple[float, dict]:
+    """A phase's injection threshold, and its report, on rows that the phase does not train on.
+
+    With `held_out` no row of a held-out source has a say.
+    """
+    rows = validate.calibration(folder, held_out) + validate.generated_injection(seed)
     scores = [s.injection for s in run(rows, "injection")]
     threshold = choose.injection(rows, scores)
     return threshold, injection_report(rows, scores, threshold)
 
 
-def measure_validation(run: Predict, folder: Path, seed: int, threshold: float) -> tuple[dict, dict]:
-    """Toxicity and PII thresholds, and the held-out phase's reports on what it has not seen."""
+def measure_validation(run: Predict, folder: Path, seed: int) -> tuple[dict, dict]:
+    """Thresholds by the held-out phase's weights, and their reports on what they have not seen."""
+    threshold, _ = calibrate(run, folder, seed, True)
     rows = validate.injection(folder)
     injection = injection_report(rows, [s.injection for s in run(rows, "injection")], threshold)
 
     held, made = validate.toxic(folder), validate.generated_toxicity(seed)
     toxic = np.array([s.toxicity for s in run(held + made, "toxicity")])
-    chosen = {"toxicity": choose.toxicity(held + made, toxic, TOXICITY)}
+    chosen = {"injection": {"INJECTION": threshold}, "toxicity": choose.toxicity(held + made, toxic, TOXICITY)}
     toxicity = toxicity_report(held, toxic[: len(held)], chosen["toxicity"])
     generated = toxicity_report(made, toxic[len(held) :], chosen["toxicity"])
 
@@ -72,15 +76,19 @@ def _once(path: Path, make: Callable[[], Any]) -> Any:
 
 def write_package(out: Path, raw: Path, held: Path, folder: Path, work: Path, seed: int) -> None:
     """Thresholds, shipped weights, guard.toml and model card from the raw and the held-out weights."""
+    train = folder / "train"
     threshold, calibration = _once(
-        work / "calibration.json", lambda: calibrate(predictor(*export.load(raw)), folder / "train", seed))
+        work / "calibration.json", lambda: calibrate(predictor(*export.load(raw)), train, seed, False))
     chosen, validation = _once(
-        work / "validation.json",
-        lambda: measure_validation(predictor(*export.load(held)), folder / "train", seed, threshold),
-    )
-    export.finish(raw, threshold, out)
+        work / "validation.json", lambda: measure_validation(predictor(*export.load(held)), train, seed))
+    # The held-out weights as a package of their own, to measure them through the server.
+    validate.write(train, work / "validation")
+    for weights, where, value in ((held, work / "validation" / "package", chosen.pop("injection")["INJECTION"]),
+                                  (raw, out, threshold)):
+        where.mkdir(exist_ok=True)
+        export.finish(weights, value, where)
+        export.save_guard({"injection": {"INJECTION": 0.5}, **chosen}, where)
     chosen = {"injection": {"INJECTION": 0.5}, **chosen}
-    export.save_guard(chosen, out)
     test = _once(work / "test.json",
                  lambda: measure_test(predictor(*export.load(out)), folder / "test", chosen))
     card.write(out, chosen, validation, calibration, test)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import random
 from pathlib import Path
 
 from . import augment, data
 from .data import HELD_OUT, Example
-from .generators import attacks, benign, carriers, pii, toxicity
+from .generators import attacks, benign, carriers, pii, prompts, scenes, toxicity
 
 
 def injection(folder: Path) -> list[Example]:
@@ -15,9 +17,10 @@ def injection(folder: Path) -> list[Example]:
     return [r for r in data.injection(folder) if r.source in HELD_OUT]
 
 
-def calibration(folder: Path) -> list[Example]:
-    """Injection rows that no phase trains on."""
-    return [r for i, r in enumerate(data.injection(folder)) if data.calibrates(i, r)]
+def calibration(folder: Path, held_out: bool) -> list[Example]:
+    """Injection rows that no phase trains on; with `held_out` only those of sources that phase one sees."""
+    rows = [r for i, r in enumerate(data.injection(folder)) if data.calibrates(i, r)]
+    return [r for r in rows if not (held_out and r.source in HELD_OUT)]
 
 
 def toxic(folder: Path) -> list[Example]:
@@ -43,6 +46,9 @@ def generated_injection(seed: int, count: int = 300) -> list[Example]:
             Example(evaded, "generated evasion", "evasion", injection=1),
             Example(benign.short(rng, True), "generated short benign", "hard_benign", injection=0),
             Example(benign.long(rng, True), "generated long benign", "hard_benign", injection=0),
+            Example(prompts.long_prompt(rng, True), "generated prompt", "hard_benign", injection=0),
+            Example(scenes.scene(rng, True, True), "generated scene", "jailbreak", injection=1),
+            Example(scenes.scene(rng, False, True), "generated harmless scene", "hard_benign", injection=0),
             Example(carriers.carrier(rng), "generated documents", "hard_benign", injection=0),
             Example(augment.evade(benign.short(rng, True), rng), "generated noisy benign", "benign", injection=0),
         ]
@@ -65,3 +71,15 @@ def generated_entities(seed: int, count: int = 600) -> list[Example]:
         text, spans = pii.sample(rng, True)
         rows.append(Example(text, "generated pii", spans=spans))
     return rows
+
+
+def write(folder: Path, out: Path) -> None:
+    """The held-out sources' rows as files for `portcullis eval`."""
+    out.mkdir(exist_ok=True)
+    parts = {
+        "injection": [{"text": r.text, "label": r.injection, "kind": r.kind, "source": r.source} for r in injection(folder)],
+        "toxicity": [{"text": r.text, "labels": r.toxicity, "source": r.source} for r in toxic(folder)],
+    }
+    for task, rows in parts.items():
+        with gzip.open(out / f"{task}.jsonl.gz", "wt", encoding="utf-8") as file:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
