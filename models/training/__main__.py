@@ -18,11 +18,11 @@ from . import tokenizer as tok
 from .evaluate import Predict, injection_report, pii_report, predictor, toxicity_report
 from .labels import TOXICITY
 from .model import GuardModel, load_trunk
-from .pools import Mixture, contrast, corpus, personal
+from .pools import Mixture, contrast, corpus, personal, requests
 from .train import Stage, Trainer
 
-HELD_OUT_STAGE = Stage("held-out", 9_500_000, 3e-4, 0.15, warmup=60)
-FULL_STAGE = Stage("full", 5_000_000, 1.3e-4, 0.1)
+HELD_OUT_STAGES = [Stage("held-out", 7_360_000, 3e-4, 0.3415, warmup=60), Stage("requests", 3_200_000, 1.6e-4, 0.1)]
+FULL_STAGE = Stage("full", 2_400_000, 1.1e-4, 0.1)
 
 
 def calibrate(run: Predict, folder: Path, seed: int, held_out: bool) -> tuple[float, dict]:
@@ -121,17 +121,20 @@ def main() -> None:
     vocab = model.words.num_embeddings
     trainer = Trainer(model, tokenizer, args.work / "checkpoint.pt")
 
-    def mixture(held_out: bool) -> Mixture:
-        return Mixture(corpus(train_folder, held_out) + contrast(train_folder, held_out) + personal(), args.seed)
+    def mixture(stage: Stage, held_out: bool) -> Mixture:
+        pools = corpus(train_folder, held_out) + contrast(train_folder, held_out) + personal()
+        pools += requests(train_folder, held_out) if stage.name != "held-out" else []
+        return Mixture(pools, args.seed)
 
-    trainer.run(HELD_OUT_STAGE, mixture(held_out=True))
+    for stage in HELD_OUT_STAGES:
+        trainer.run(stage, mixture(stage, held_out=True))
     held, raw = args.work / "held-out", args.work / "full"
     if not held.exists():
         held.mkdir()
         export.save_config(vocab, spec, held)
         export.save_weights(trainer.weights(), held)
 
-    trainer.run(FULL_STAGE, mixture(held_out=False))
+    trainer.run(FULL_STAGE, mixture(FULL_STAGE, held_out=False))
     raw.mkdir(exist_ok=True)
     export.save_config(vocab, spec, raw)
     export.save_weights(trainer.weights(), raw)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from . import augment, data
 from .data import Example
-from .generators import attacks, benign, carriers, pii, prompts, scenes, toxicity
+from .generators import attacks, benign, carriers, pii, prompts, roles, scenes, toxicity
 from .generators.values import value
 from .labels import TOXICITY
 
@@ -143,6 +143,14 @@ def _scene(rng: random.Random) -> Example:
 
 def _prompt(rng: random.Random) -> Example:
     return Example(prompts.long_prompt(rng), "generated prompt", "hard_benign", injection=0, toxicity=CLEAN)
+
+
+def _role(rng: random.Random) -> Example:
+    return Example(roles.role(rng), "generated role", "hard_benign", injection=0, toxicity=CLEAN)
+
+
+def _plain(rng: random.Random) -> Example:
+    return Example(roles.plain(rng), "generated request", "hard_benign", injection=0, toxicity=CLEAN)
 
 
 def _prompt_about(groups: list[list[Example]]) -> Draw:
@@ -286,3 +294,14 @@ class Mixture:
         rng = random.Random(f"{self.seed}:{number}")
         chosen = rng.choices(self.pools, self.weights, k=self.size)
         return [augmented(pool.draw(rng), rng) for pool in chosen]
+
+
+def requests(folder: Path, held_out: bool) -> list[Pool]:
+    """More of what people ask for: real prompts, roles, plain and long requests, and real attacks against them."""
+    rows = [r for r in trainable(folder) if not (held_out and r.source in data.HELD_OUT)]
+    attack_rows = [r for r in rows if r.injection == 1]
+    prompts_ = [r for r in rows if r.injection == 0 and not r.source.startswith("composed")]
+    return [
+        *_corpus(attack_rows, 0.45), *_corpus(prompts_, 0.45),
+        Pool(0.45, _role), Pool(0.25, _plain), Pool(0.20, _prompt), Pool(0.20, _harmless), Pool(0.10, _attack), Pool(0.05, _hidden),
+    ]

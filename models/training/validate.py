@@ -9,7 +9,7 @@ from pathlib import Path
 
 from . import augment, data
 from .data import HELD_OUT, Example
-from .generators import attacks, benign, carriers, pii, prompts, scenes, toxicity
+from .generators import attacks, benign, carriers, pii, prompts, roles, scenes, toxicity
 
 
 def injection(folder: Path) -> list[Example]:
@@ -47,6 +47,8 @@ def generated_injection(seed: int, count: int = 300) -> list[Example]:
             Example(benign.short(rng, True), "generated short benign", "hard_benign", injection=0),
             Example(benign.long(rng, True), "generated long benign", "hard_benign", injection=0),
             Example(prompts.long_prompt(rng, True), "generated prompt", "hard_benign", injection=0),
+            Example(roles.role(rng, True), "generated role", "hard_benign", injection=0),
+            Example(roles.plain(rng, True), "generated request", "hard_benign", injection=0),
             Example(scenes.scene(rng, True, True), "generated scene", "jailbreak", injection=1),
             Example(scenes.scene(rng, False, True), "generated harmless scene", "hard_benign", injection=0),
             Example(carriers.carrier(rng), "generated documents", "hard_benign", injection=0),
