@@ -18,10 +18,14 @@ from . import tokenizer as tok
 from .evaluate import Predict, injection_report, pii_report, predictor, toxicity_report
 from .labels import TOXICITY
 from .model import GuardModel, load_trunk
-from .pools import Mixture, contrast, corpus, personal, requests
+from .pools import Mixture, contrast, corpus, long_texts, personal, requests
 from .train import Stage, Trainer
 
-HELD_OUT_STAGES = [Stage("held-out", 7_360_000, 3e-4, 0.3415, warmup=60), Stage("requests", 3_200_000, 1.6e-4, 0.1)]
+HELD_OUT_STAGES = [
+    Stage("held-out", 7_360_000, 3e-4, 0.3415, warmup=60),
+    Stage("requests", 3_200_000, 1.6e-4, 0.1),
+    Stage("long", 2_200_000, 1.2e-4, 0.1),
+]
 FULL_STAGE = Stage("full", 2_400_000, 1.1e-4, 0.1)
 
 
@@ -124,6 +128,7 @@ def main() -> None:
     def mixture(stage: Stage, held_out: bool) -> Mixture:
         pools = corpus(train_folder, held_out) + contrast(train_folder, held_out) + personal()
         pools += requests(train_folder, held_out) if stage.name != "held-out" else []
+        pools += long_texts(train_folder, held_out) if stage.name in ("long", "full") else []
         return Mixture(pools, args.seed)
 
     for stage in HELD_OUT_STAGES:

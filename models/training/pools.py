@@ -10,7 +10,7 @@ from pathlib import Path
 
 from . import augment, data
 from .data import Example
-from .generators import attacks, benign, carriers, pii, prompts, roles, scenes, toxicity
+from .generators import attacks, benign, carriers, manuals, pii, prompts, roles, scenes, toxicity
 from .generators.values import value
 from .labels import TOXICITY
 
@@ -151,6 +151,10 @@ def _role(rng: random.Random) -> Example:
 
 def _plain(rng: random.Random) -> Example:
     return Example(roles.plain(rng), "generated request", "hard_benign", injection=0, toxicity=CLEAN)
+
+
+def _manual(rng: random.Random) -> Example:
+    return Example(manuals.document(rng), "generated manual", "hard_benign", injection=0, toxicity=CLEAN)
 
 
 def _prompt_about(groups: list[list[Example]]) -> Draw:
@@ -304,4 +308,13 @@ def requests(folder: Path, held_out: bool) -> list[Pool]:
     return [
         *_corpus(attack_rows, 0.45), *_corpus(prompts_, 0.45),
         Pool(0.45, _role), Pool(0.25, _plain), Pool(0.20, _prompt), Pool(0.20, _harmless), Pool(0.10, _attack), Pool(0.05, _hidden),
+    ]
+
+
+def long_texts(folder: Path, held_out: bool) -> list[Pool]:
+    """Long harmless documents of many kinds, and long real attacks against them."""
+    rows = [r for r in trainable(folder) if len(r.text) > 500 and not (held_out and r.source in data.HELD_OUT)]
+    return [
+        Pool(0.50, _manual), Pool(0.10, _code()), *_corpus([r for r in rows if r.injection == 0], 0.15),
+        *_corpus([r for r in rows if r.injection == 1], 0.25),
     ]
