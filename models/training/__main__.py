@@ -35,8 +35,10 @@ def calibrate(run: Predict, folder: Path, seed: int, held_out: bool) -> tuple[fl
     With `held_out` no row of a held-out source has a say.
     """
     rows = validate.calibration(folder, held_out) + validate.generated_injection(seed)
+    decisive = len(rows)
+    rows += validate.generated_prompts(seed)
     scores = [s.injection for s in run(rows, "injection")]
-    threshold = choose.injection(rows, scores)
+    threshold = choose.injection(rows[:decisive], scores[:decisive])
     return threshold, injection_report(rows, scores, threshold)
 
 

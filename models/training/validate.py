@@ -46,14 +46,24 @@ def generated_injection(seed: int, count: int = 300) -> list[Example]:
             Example(evaded, "generated evasion", "evasion", injection=1),
             Example(benign.short(rng, True), "generated short benign", "hard_benign", injection=0),
             Example(benign.long(rng, True), "generated long benign", "hard_benign", injection=0),
+            Example(carriers.carrier(rng), "generated documents", "hard_benign", injection=0),
+            Example(augment.evade(benign.short(rng, True), rng), "generated noisy benign", "benign", injection=0),
+        ]
+    return rows
+
+
+def generated_prompts(seed: int, count: int = 300) -> list[Example]:
+    """Long prompts, roles and scenes of unseen templates: too easy to choose a threshold on."""
+    rng = random.Random(f"prompts:{seed}")
+    rows = []
+    for _ in range(count):
+        rows += [
             Example(prompts.long_prompt(rng, True), "generated prompt", "hard_benign", injection=0),
             Example(roles.role(rng, True), "generated role", "hard_benign", injection=0),
             Example(manuals.document(rng, True), "generated manual", "hard_benign", injection=0),
             Example(roles.plain(rng, True), "generated request", "hard_benign", injection=0),
             Example(scenes.scene(rng, True, True), "generated scene", "jailbreak", injection=1),
             Example(scenes.scene(rng, False, True), "generated harmless scene", "hard_benign", injection=0),
-            Example(carriers.carrier(rng), "generated documents", "hard_benign", injection=0),
-            Example(augment.evade(benign.short(rng, True), rng), "generated noisy benign", "benign", injection=0),
         ]
     return rows
 
