@@ -18,33 +18,39 @@ from . import tokenizer as tok
 from .evaluate import Predict, injection_report, pii_report, predictor, toxicity_report
 from .labels import TOXICITY
 from .model import GuardModel, load_trunk
-from .pools import Mixture, contrast, corpus, personal
+from .pools import Mixture, contrast, corpus, long_texts, personal, requests
 from .train import Stage, Trainer
 
 HELD_OUT_STAGES = [
-    Stage("corpus", 3_500_000, 3e-4, 1.0, warmup=60),
-    Stage("contrast", 2_200_000, 3e-4, 1.0),
-    Stage("mixed", 8_500_000, 3e-4, 0.4),
+    Stage("held-out", 7_360_000, 3e-4, 0.3415, warmup=60),
+    Stage("requests", 3_200_000, 1.6e-4, 0.1),
+    Stage("long", 2_200_000, 1.2e-4, 0.1),
 ]
-FINAL_STAGE = Stage("full", 5_600_000, 1.3e-4, 0.32)
+FULL_STAGE = Stage("full", 2_400_000, 1.1e-4, 0.1)
 
 
-def calibrate(run: Predict, folder: Path, seed: int) -> tuple[float, dict]:
-    """The final model's injection threshold, and its report, on rows that no phase trains on."""
-    rows = validate.calibration(folder) + validate.generated_injection(seed)
+def calibrate(run: Predict, folder: Path, seed: int, held_out: bool) -> tuple[float, dict]:
+    """A phase's injection threshold, and its report, on rows that the phase does not train on.
+
+    With `held_out` no row of a held-out source has a say.
+    """
+    rows = validate.calibration(folder, held_out) + validate.generated_injection(seed)
+    decisive = len(rows)
+    rows += validate.generated_prompts(seed)
     scores = [s.injection for s in run(rows, "injection")]
-    threshold = choose.injection(rows, scores)
+    threshold = choose.injection(rows[:decisive], scores[:decisive])
     return threshold, injection_report(rows, scores, threshold)
 
 
-def measure_validation(run: Predict, folder: Path, seed: int, threshold: float) -> tuple[dict, dict]:
-    """Toxicity and PII thresholds, and the held-out phase's reports on what it has not seen."""
+def measure_validation(run: Predict, folder: Path, seed: int) -> tuple[dict, dict]:
+    """Thresholds by the held-out phase's weights, and their reports on what they have not seen."""
+    threshold, _ = calibrate(run, folder, seed, True)
     rows = validate.injection(folder)
     injection = injection_report(rows, [s.injection for s in run(rows, "injection")], threshold)
 
     held, made = validate.toxic(folder), validate.generated_toxicity(seed)
     toxic = np.array([s.toxicity for s in run(held + made, "toxicity")])
-    chosen = {"toxicity": choose.toxicity(held + made, toxic, TOXICITY)}
+    chosen = {"injection": {"INJECTION": threshold}, "toxicity": choose.toxicity(held + made, toxic, TOXICITY)}
     toxicity = toxicity_report(held, toxic[: len(held)], chosen["toxicity"])
     generated = toxicity_report(made, toxic[len(held) :], chosen["toxicity"])
 
@@ -76,15 +82,19 @@ def _once(path: Path, make: Callable[[], Any]) -> Any:
 
 def write_package(out: Path, raw: Path, held: Path, folder: Path, work: Path, seed: int) -> None:
     """Thresholds, shipped weights, guard.toml and model card from the raw and the held-out weights."""
+    train = folder / "train"
     threshold, calibration = _once(
-        work / "calibration.json", lambda: calibrate(predictor(*export.load(raw)), folder / "train", seed))
+        work / "calibration.json", lambda: calibrate(predictor(*export.load(raw)), train, seed, False))
     chosen, validation = _once(
-        work / "validation.json",
-        lambda: measure_validation(predictor(*export.load(held)), folder / "train", seed, threshold),
-    )
-    export.finish(raw, threshold, out)
+        work / "validation.json", lambda: measure_validation(predictor(*export.load(held)), train, seed))
+    # The held-out weights as a package of their own, to measure them through the server.
+    validate.write(train, work / "validation")
+    for weights, where, value in ((held, work / "validation" / "package", chosen.pop("injection")["INJECTION"]),
+                                  (raw, out, threshold)):
+        where.mkdir(exist_ok=True)
+        export.finish(weights, value, where)
+        export.save_guard({"injection": {"INJECTION": 0.5}, **chosen}, where)
     chosen = {"injection": {"INJECTION": 0.5}, **chosen}
-    export.save_guard(chosen, out)
     test = _once(work / "test.json",
                  lambda: measure_test(predictor(*export.load(out)), folder / "test", chosen))
     card.write(out, chosen, validation, calibration, test)
@@ -117,19 +127,21 @@ def main() -> None:
     vocab = model.words.num_embeddings
     trainer = Trainer(model, tokenizer, args.work / "checkpoint.pt")
 
+    def mixture(stage: Stage, held_out: bool) -> Mixture:
+        pools = corpus(train_folder, held_out) + contrast(train_folder, held_out) + personal()
+        pools += requests(train_folder, held_out) if stage.name != "held-out" else []
+        pools += long_texts(train_folder, held_out) if stage.name in ("long", "full") else []
+        return Mixture(pools, args.seed)
+
     for stage in HELD_OUT_STAGES:
-        pools = corpus(train_folder, held_out=True)
-        pools += contrast(train_folder, held_out=True) if stage.name != "corpus" else []
-        pools += personal() if stage.name == "mixed" else []
-        trainer.run(stage, Mixture(pools, args.seed))
+        trainer.run(stage, mixture(stage, held_out=True))
     held, raw = args.work / "held-out", args.work / "full"
     if not held.exists():
         held.mkdir()
         export.save_config(vocab, spec, held)
         export.save_weights(trainer.weights(), held)
 
-    pools = corpus(train_folder, False) + contrast(train_folder, False) + personal()
-    trainer.run(FINAL_STAGE, Mixture(pools, args.seed))
+    trainer.run(FULL_STAGE, mixture(FULL_STAGE, held_out=False))
     raw.mkdir(exist_ok=True)
     export.save_config(vocab, spec, raw)
     export.save_weights(trainer.weights(), raw)

@@ -65,8 +65,10 @@ def _window(example: Example, encoded: Encoded, rng: random.Random) -> tuple[int
     length = len(encoded.ids)
     label = IGNORE if example.injection is None else example.injection
     size = rng.choices((62, 126, 254), (0.2, 0.4, 0.4))[0]
-    if example.injection is None or example.toxicity is not None and not example.kind:
+    if example.injection is None:
         size = min(size, 94)
+    elif example.toxicity is not None and not example.kind:
+        size = min(size, 126)
     if length <= size:
         return 0, length, label
     last = length - size

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import numpy as np
 
 from .labels import BIO, ENTITIES
 from .tokenizer import Encoded
 from .data import Span
 
-FLOOR = 1e-12
+FLOOR = 1e-30
 
 
 def fold(ranges: list[tuple[int, int]], scores: list[np.ndarray], length: int) -> np.ndarray:
@@ -40,23 +42,17 @@ _ALLOWED = np.where(_transitions(), 0.0, -1e9).astype(np.float32)
 _START = np.where([name.startswith("I-") for name in BIO], -1e9, 0.0).astype(np.float32)
 
 
-_INSIDE = np.array([name.startswith("I-") and name != "I-ADDRESS" for name in BIO])
-_AFTER_BREAK = np.where(_INSIDE[None, :], -1e9, _ALLOWED).astype(np.float32)
-"""Transitions across a line break or tab: only an address goes on."""
-
-TAIL = " \t\r\n,;:/|"
-"""Characters that no entity but a password ends with."""
-DOTTED = {"PERSON", "ORGANIZATION", "LOCATION", "ADDRESS", "PASSWORD"}
-"""Labels whose values may end with a full stop."""
+SEPARATORS = ",;|"
+"""Characters that, with white space, no entity begins or ends with."""
 
 
-def _viterbi(probabilities: np.ndarray, breaks: list[bool]) -> list[int]:
-    """The best legal sequence of classes; `breaks` marks words that follow a line break or tab."""
+def _viterbi(probabilities: np.ndarray) -> list[int]:
+    """The best legal sequence of classes."""
     log_p = np.log(np.maximum(probabilities, FLOOR))
     score = log_p[0] + _START
     back = []
-    for row, broken in zip(log_p[1:], breaks[1:], strict=True):
-        paths = score[:, None] + (_AFTER_BREAK if broken else _ALLOWED)
+    for row in log_p[1:]:
+        paths = score[:, None] + _ALLOWED
         back.append(paths.argmax(0))
         score = paths.max(0) + row
     path = [int(score.argmax())]
@@ -76,18 +72,21 @@ def words(encoded: Encoded) -> list[list[int]]:
     return groups
 
 
-def _trimmed(text: str, start: int, end: int, label: str) -> tuple[int, int]:
-    """The span without separators at its ends."""
-    if label == "PASSWORD":
-        piece = text[start:end].rstrip()
-    else:
-        piece = text[start:end].rstrip(TAIL)
-        if label not in DOTTED:
-            piece = piece.removesuffix(".")
-    end = start + len(piece)
-    start = end - len(piece.lstrip(" \t\r\n,;|" if label != "PASSWORD" else None))
-    if text[start:end].startswith(": "):
-        start += 2
+def _joins(char: str) -> bool:
+    """Whether a character is seen as part of the one before it."""
+    return unicodedata.category(char) in ("Mn", "Me", "Mc") or char == "\u200d"
+
+
+def _tidy(text: str, start: int, end: int) -> tuple[int, int]:
+    """The span with whole visible characters and without separators at its ends."""
+    while start > 0 and start < len(text) and _joins(text[start]):
+        start -= 1
+    while end < len(text) and _joins(text[end]):
+        end += 1
+    while start < end and (text[start].isspace() or text[start] in SEPARATORS):
+        start += 1
+    while start < end and (text[end - 1].isspace() or text[end - 1] in SEPARATORS):
+        end -= 1
     return start, end
 
 
@@ -98,9 +97,7 @@ def spans(text: str, encoded: Encoded, probabilities: np.ndarray) -> list[tuple[
     groups = words(encoded)
     mean = np.stack([probabilities[g].mean(0) for g in groups])
     bounds = [(encoded.offsets[g[0]][0], encoded.offsets[g[-1]][1]) for g in groups]
-    breaks = [i > 0 and any(c in "\n\r\t" for c in text[bounds[i - 1][1] : start])
-              for i, (start, _) in enumerate(bounds)]
-    path = _viterbi(mean, breaks)
+    path = _viterbi(mean)
     found: list[tuple[int, int, str, list[float]]] = []
     for (start, end), row, label in zip(bounds, mean, path, strict=True):
         if label == 0:
@@ -115,7 +112,7 @@ def spans(text: str, encoded: Encoded, probabilities: np.ndarray) -> list[tuple[
             found.append((start, end, name, [score]))
     out = []
     for start, end, name, all_scores in found:
-        start, end = _trimmed(text, start, end, name)
+        start, end = _tidy(text, start, end)
         if end > start:
             out.append(((start, end, name), float(np.mean(all_scores))))
     return out

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from . import augment, data
 from .data import Example
-from .generators import attacks, benign, carriers, pii, toxicity
+from .generators import attacks, benign, carriers, manuals, pii, prompts, roles, scenes, toxicity
 from .generators.values import value
 from .labels import TOXICITY
 
@@ -106,18 +106,20 @@ def corpus(folder: Path, held_out: bool) -> list[Pool]:
     pools += _corpus([r for r in benign_rows if not r.source.startswith("composed")], 0.22)
     pools += _corpus([r for r in benign_rows if r.source.startswith("composed")], 0.04)
     long_prompts = [r for r in benign_rows if len(r.text) > 700 and not r.source.startswith("composed")]
-    pools += _corpus(long_prompts, 0.05)
-    pools += _balanced(toxicity, 0.30, "toxic")
-    pools += _balanced(toxicity, 0.04, "identity_hate")
-    hateful = ("HatemojiBuild", "Vicomtech")
-    pools += _balanced([r for r in toxicity if r.source.startswith(hateful)], 0.06, "toxic")
+    pools += _corpus(long_prompts, 0.06)
+    # By their own shares of toxic rows, then with both classes even, then the sources that are hard to learn.
+    pools += _corpus(toxicity, 0.75, 0.7)
+    pools += _balanced(toxicity, 0.40, "toxic")
+    pools += _balanced(toxicity, 0.08, "identity_hate")
+    subtle = ("HatemojiBuild", "Vicomtech", "Civil Comments", "CAT_LARGE")
+    pools += _balanced([r for r in toxicity if r.source.startswith(subtle)], 0.22, "toxic")
     rare = [r for r in toxicity if r.toxicity
             and any(r.toxicity.get(k) for k in ("severe_toxic", "threat", "obscene"))]
     pools += _corpus(rare, 0.03)
-    pools += _corpus([r for r in entities if r.covered is None], 0.20)
+    pools += _corpus([r for r in entities if r.covered is None], 0.18)
     real = [r for r in entities if r.covered is not None]
-    pools += _corpus(real, 0.24)
-    pools += [Pool(0.16, _swapped(real))]
+    pools += _corpus(real, 0.26)
+    pools += [Pool(0.20, _swapped(real))]
     return pools
 
 
@@ -128,6 +130,42 @@ def _attack(rng: random.Random) -> Example:
 
 def _harmless(rng: random.Random) -> Example:
     return Example(benign.text(rng), "generated benign", "hard_benign", injection=0, toxicity=CLEAN)
+
+
+def _scene(rng: random.Random) -> Example:
+    """Fiction and role play around a goal, harmful or not, or talk about crime."""
+    kind = rng.random()
+    if kind < 0.45:
+        return Example(scenes.scene(rng, True), "generated scene", "jailbreak", injection=1)
+    text = scenes.scene(rng, False) if kind < 0.9 else scenes.report(rng)
+    return Example(text, "generated scene", "hard_benign", injection=0, toxicity=CLEAN)
+
+
+def _prompt(rng: random.Random) -> Example:
+    return Example(prompts.long_prompt(rng), "generated prompt", "hard_benign", injection=0, toxicity=CLEAN)
+
+
+def _role(rng: random.Random) -> Example:
+    return Example(roles.role(rng), "generated role", "hard_benign", injection=0, toxicity=CLEAN)
+
+
+def _plain(rng: random.Random) -> Example:
+    return Example(roles.plain(rng), "generated request", "hard_benign", injection=0, toxicity=CLEAN)
+
+
+def _manual(rng: random.Random) -> Example:
+    return Example(manuals.document(rng), "generated manual", "hard_benign", injection=0, toxicity=CLEAN)
+
+
+def _prompt_about(groups: list[list[Example]]) -> Draw:
+    """A long harmless prompt next to a real text."""
+
+    def draw(rng: random.Random) -> Example:
+        parts = [prompts.long_prompt(rng), rng.choice(rng.choice(groups)).text[:2500]]
+        rng.shuffle(parts)
+        return Example(rng.choice(["\n\n", "\n", "\n---\n", "\n\nText: "]).join(parts), "prompt and text", "hard_benign", injection=0)
+
+    return draw
 
 
 def _hidden(rng: random.Random) -> Example:
@@ -201,7 +239,7 @@ def _code() -> Draw:
 
 
 def contrast(folder: Path, held_out: bool) -> list[Pool]:
-    """Generated attacks, their harmless look-alikes, and toxicity contrast pairs."""
+    """Generated attacks, their harmless look-alikes, long prompts, and toxicity contrast pairs."""
     real = [r for r in trainable(folder) if r.injection == 0]
     real += [r for r in data.toxicity(folder) if len(r.text) > 150 and not (r.toxicity or {}).get("toxic")]
     real += [r for r in data.pii(folder) if len(r.text) > 80]
@@ -209,9 +247,10 @@ def contrast(folder: Path, held_out: bool) -> list[Pool]:
     questions = [r for r in real if r.kind in ("benign", "hard_benign") and len(r.text) < 300
                  and not r.source.startswith("composed") and not (held_out and r.source in data.HELD_OUT)]
     return [
-        Pool(0.13, _attack), Pool(0.21, _harmless), Pool(0.06, _hidden), Pool(0.08, _pasted(carriers_, questions)), Pool(0.08, _code()),
+        Pool(0.12, _attack), Pool(0.17, _harmless), Pool(0.06, _hidden), Pool(0.08, _pasted(carriers_, questions)), Pool(0.07, _code()),
+        Pool(0.15, _scene), Pool(0.13, _prompt), Pool(0.06, _prompt_about(carriers_)),
         *[Pool(0.06 / len(carriers_), _hiding(rows)) for rows in carriers_],
-        Pool(0.15, _contrast),
+        Pool(0.16, _contrast),
     ]
 
 
@@ -222,7 +261,7 @@ def _personal(rng: random.Random) -> Example:
 
 def personal() -> list[Pool]:
     """Generated texts with personal data."""
-    return [Pool(0.22, _personal)]
+    return [Pool(0.20, _personal)]
 
 
 def augmented(example: Example, rng: random.Random) -> Example:
@@ -259,3 +298,23 @@ class Mixture:
         rng = random.Random(f"{self.seed}:{number}")
         chosen = rng.choices(self.pools, self.weights, k=self.size)
         return [augmented(pool.draw(rng), rng) for pool in chosen]
+
+
+def requests(folder: Path, held_out: bool) -> list[Pool]:
+    """More of what people ask for: real prompts, roles, plain and long requests, and real attacks against them."""
+    rows = [r for r in trainable(folder) if not (held_out and r.source in data.HELD_OUT)]
+    attack_rows = [r for r in rows if r.injection == 1]
+    prompts_ = [r for r in rows if r.injection == 0 and not r.source.startswith("composed")]
+    return [
+        *_corpus(attack_rows, 0.45), *_corpus(prompts_, 0.45),
+        Pool(0.45, _role), Pool(0.25, _plain), Pool(0.20, _prompt), Pool(0.20, _harmless), Pool(0.10, _attack), Pool(0.05, _hidden),
+    ]
+
+
+def long_texts(folder: Path, held_out: bool) -> list[Pool]:
+    """Long harmless documents of many kinds, and long real attacks against them."""
+    rows = [r for r in trainable(folder) if len(r.text) > 500 and not (held_out and r.source in data.HELD_OUT)]
+    return [
+        Pool(0.50, _manual), Pool(0.10, _code()), *_corpus([r for r in rows if r.injection == 0], 0.15),
+        *_corpus([r for r in rows if r.injection == 1], 0.25),
+    ]

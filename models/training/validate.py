@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import random
 from pathlib import Path
 
 from . import augment, data
 from .data import HELD_OUT, Example
-from .generators import attacks, benign, carriers, pii, toxicity
+from .generators import attacks, benign, carriers, manuals, pii, prompts, roles, scenes, toxicity
 
 
 def injection(folder: Path) -> list[Example]:
@@ -15,9 +17,10 @@ def injection(folder: Path) -> list[Example]:
     return [r for r in data.injection(folder) if r.source in HELD_OUT]
 
 
-def calibration(folder: Path) -> list[Example]:
-    """Injection rows that no phase trains on."""
-    return [r for i, r in enumerate(data.injection(folder)) if data.calibrates(i, r)]
+def calibration(folder: Path, held_out: bool) -> list[Example]:
+    """Injection rows that no phase trains on; with `held_out` only those of sources that phase one sees."""
+    rows = [r for i, r in enumerate(data.injection(folder)) if data.calibrates(i, r)]
+    return [r for r in rows if not (held_out and r.source in HELD_OUT)]
 
 
 def toxic(folder: Path) -> list[Example]:
@@ -49,6 +52,22 @@ def generated_injection(seed: int, count: int = 300) -> list[Example]:
     return rows
 
 
+def generated_prompts(seed: int, count: int = 300) -> list[Example]:
+    """Long prompts, roles and scenes of unseen templates: too easy to choose a threshold on."""
+    rng = random.Random(f"prompts:{seed}")
+    rows = []
+    for _ in range(count):
+        rows += [
+            Example(prompts.long_prompt(rng, True), "generated prompt", "hard_benign", injection=0),
+            Example(roles.role(rng, True), "generated role", "hard_benign", injection=0),
+            Example(manuals.document(rng, True), "generated manual", "hard_benign", injection=0),
+            Example(roles.plain(rng, True), "generated request", "hard_benign", injection=0),
+            Example(scenes.scene(rng, True, True), "generated scene", "jailbreak", injection=1),
+            Example(scenes.scene(rng, False, True), "generated harmless scene", "hard_benign", injection=0),
+        ]
+    return rows
+
+
 def generated_toxicity(seed: int, count: int = 800) -> list[Example]:
     rng = random.Random(f"validation:{seed}")
     rows = []
@@ -65,3 +84,15 @@ def generated_entities(seed: int, count: int = 600) -> list[Example]:
         text, spans = pii.sample(rng, True)
         rows.append(Example(text, "generated pii", spans=spans))
     return rows
+
+
+def write(folder: Path, out: Path) -> None:
+    """The held-out sources' rows as files for `portcullis eval`."""
+    out.mkdir(exist_ok=True)
+    parts = {
+        "injection": [{"text": r.text, "label": r.injection, "kind": r.kind, "source": r.source} for r in injection(folder)],
+        "toxicity": [{"text": r.text, "labels": r.toxicity, "source": r.source} for r in toxic(folder)],
+    }
+    for task, rows in parts.items():
+        with gzip.open(out / f"{task}.jsonl.gz", "wt", encoding="utf-8") as file:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

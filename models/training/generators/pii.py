@@ -86,6 +86,28 @@ TEMPLATES = [
     "<name>{PERSON}</name><dob>{DATE_OF_BIRTH}</dob>", "INSERT INTO users VALUES ('{PERSON}', '{EMAIL}', '{PASSWORD}');", "From: {PERSON} <{EMAIL}>\nTo: {PERSON} <{EMAIL}>", "INFO login user={USERNAME} ip={IP_ADDRESS} agent=curl",
     "BEGIN:VCARD\nFN:{PERSON}\nORG:{ORGANIZATION}\nTEL:{PHONE}\nEMAIL:{EMAIL}\nEND:VCARD", "author = \"{PERSON} <{EMAIL}>\"", "contact_email: {EMAIL}\ncontact_phone: {PHONE}", "employee: {PERSON}; employer: {ORGANIZATION}; site: {LOCATION}",
     "write a birthday card for {PERSON} who turns {AGE}", "draft a letter to {PERSON} at {ADDRESS} about the rent", "who is {PERSON} from {ORGANIZATION}?", "is {PHONE} a scam number?", "what do you know about {PERSON}, {ADDRESS}?", "translate: {PERSON} arrives in {LOCATION} on {DATE}",
+    # papers and accounts in other layouts
+    "Passport: {PASSPORT}", "passport no {PASSPORT} expires {DATE}", "{\"passport_number\": \"{PASSPORT}\", \"name\": \"{PERSON}\"}", "{\"document\": \"passport\", \"number\": \"{PASSPORT}\"}", "passport_no={PASSPORT}&dob={DATE_OF_BIRTH}",
+    "My passport number's {PASSPORT}, do you need the expiry date too?", "check-in for {PERSON} with passport {PASSPORT}, seat 14C", "{PERSON} ({PASSPORT}) crossed the border on {DATE}", "Passeport n° {PASSPORT} délivré à {LOCATION}", "Pasaporte {PASSPORT}, {PERSON}",
+    "The consulate lost my passport ({PASSPORT}).", "Traveller: {PERSON}, DOB: {DATE_OF_BIRTH}, PP: {PASSPORT}", "<passport>{PASSPORT}</passport>", "Type P, No. {PASSPORT}, surname {PERSON}", "numero di passaporto: {PASSPORT}", "hotel registration: guest {PERSON}, travel document no. {PASSPORT}",
+    "I need to change the passport on my booking from {PASSPORT} to {PASSPORT}", "passport | {PASSPORT} | {DATE}", "Reisepassnummer: {PASSPORT}, ausgestellt am {DATE}", "is passport {PASSPORT} still valid?", "Document number {PASSPORT} (passport), holder {PERSON}",
+    "driver_license: \"{DRIVER_LICENSE}\"", "rental car: {PERSON}, licence {DRIVER_LICENSE}, card {CREDIT_CARD}", "permis de conduire {DRIVER_LICENSE}", "he showed his driving licence, {DRIVER_LICENSE}", "DL#{DRIVER_LICENSE} exp 2029",
+    "password '{PASSWORD}' for {USERNAME}", "Password=\"{PASSWORD}\";", "pw: `{PASSWORD}`", "the pass is ({PASSWORD}), don't share it", "it's \"{PASSWORD}\", all lower case except the first letter", "DB_PASS='{PASSWORD}'", "postgres://{USERNAME}:{PASSWORD}@{IP_ADDRESS}:5432/app",
+    "password for the router: '{PASSWORD}'", "$ export PGPASSWORD='{PASSWORD}'", "smb://{USERNAME}:{PASSWORD}@fileserver/share", "please change '{PASSWORD}' to '{PASSWORD}'", "he uses {PASSWORD} everywhere", "<password>{PASSWORD}</password>", "curl -u '{USERNAME}:{PASSWORD}' {URL}",
+    "identified by '{PASSWORD}'", "wpa_passphrase={PASSWORD}", "try {PASSWORD} or {PASSWORD}, one of them opens the safe", "credentials: {USERNAME} / {PASSWORD}", "{USERNAME}:{PASSWORD}", "user={USERNAME};pwd={PASSWORD};", "spring.datasource.password={PASSWORD}", "--password '{PASSWORD}' --user {USERNAME}",
+    "passcode [{PASSWORD}]", "Initial login {USERNAME}, password \"{PASSWORD}\" (change it)", "the old one was '{PASSWORD}'; it stopped working", "auth: ['{USERNAME}', '{PASSWORD}']", "ftp {USERNAME} {PASSWORD}", "ansible_password: '{PASSWORD}'", "setPassword(\"{PASSWORD}\")",
+    "ssh {USERNAME}@{IP_ADDRESS}", "/home/{USERNAME}/.ssh/config", "C:\\Users\\{USERNAME}\\Desktop", "assigned to {USERNAME}, reported by {USERNAME}", "<{USERNAME}> anyone here? <{USERNAME}> yes", "chown {USERNAME} /srv/data",
+    "twitter.com/{USERNAME}", "github.com/{USERNAME}/tools", "the user {USERNAME} was deleted", "u/{USERNAME} wrote:", "sudo -u {USERNAME} whoami", "Accepted publickey for {USERNAME} from {IP_ADDRESS} port 50022", "{USERNAME} joined the channel", "{USERNAME}: gg\n{USERNAME}: wp", "PR by {USERNAME}",
+    "my gamertag is {USERNAME}", "find me as {USERNAME} on Steam", "insta: {USERNAME}, snap: {USERNAME}", "lock account {USERNAME} at once", "{\"login\": \"{USERNAME}\", \"id\": 7}", "last login of {USERNAME}: {DATE}", "FAILED su for root by {USERNAME}", "nick {USERNAME} is taken", "uid=1001({USERNAME})",
+    "screen name {USERNAME}", "{USERNAME} (ip {IP_ADDRESS}) edited the page", "invite {USERNAME} to the team", "session opened for user {USERNAME}", "author: {USERNAME}", "PSN ID {USERNAME}, add me", "Who is {USERNAME} on this server?", "owner={USERNAME} group=staff",
+    # how people write online
+    "just saw {PERSON} at {LOCATION} lol", "so {ORGANIZATION} fired {PERSON} today, wow", "{PERSON} > {PERSON} and I will die on this hill", "anyone else in {LOCATION} without power??", "shout out to {PERSON} and the whole {ORGANIZATION} team",
+    "RIP {PERSON}, you were the best", "new video from {PERSON} is out", "back in {LOCATION} after ten years", "{ORGANIZATION} support is useless, three hours on hold", "great win for {ORGANIZATION} against {ORGANIZATION}", "listening to {PERSON} on repeat",
+    "my flight with {ORGANIZATION} to {LOCATION} got cancelled again", "Does anyone know if {ORGANIZATION} ships to {LOCATION}?", "{PERSON} was on {ORGANIZATION} last night", "I bought it from {ORGANIZATION} and it broke", "good luck to {ORGANIZATION} this season",
+    "{ORGANIZATION} shares fell after {PERSON} left", "via {ORGANIZATION}: storm hits {LOCATION}", "thanks {PERSON} for the follow", "{LOCATION} is so pretty in autumn", "I used to work at {ORGANIZATION} in {LOCATION}", "{PERSON} for president", "who's going to the {ORGANIZATION} game in {LOCATION}?",
+    "{PERSON} explains this much better than my teacher", "Greetings from {LOCATION}!", "{ORGANIZATION} and {ORGANIZATION} announced a merger", "a statement by {ORGANIZATION} said {PERSON} had resigned", "my cousin {PERSON} plays for {ORGANIZATION}", "the {ORGANIZATION} office in {LOCATION} is closing",
+    "{ORGANIZATION} reports from {LOCATION}", "{PERSON} signs for {ORGANIZATION}", "{ORGANIZATION} coach {PERSON} was not happy", "{LOCATION} police and {ORGANIZATION} found nothing", "study from {ORGANIZATION} finds coffee is fine", "{ORGANIZATION}'s {PERSON} on why rates will rise", "job at {ORGANIZATION}, {LOCATION}: apply now",
+    "Comment by {PERSON}: the map of {LOCATION} is wrong", "{PERSON} answered this on {ORGANIZATION}'s forum", "as {PERSON} said in {LOCATION}, never again", "{PERSON} vs. {PERSON}, who wins?", "the {ORGANIZATION} won by two goals", "{LOCATION} > {LOCATION}", "#{ORGANIZATION} fans, where are you?",
 ]
 
 NEGATIVES = [
@@ -103,6 +125,12 @@ NEGATIVES = [
     "version: 2.{n}.{n}", "port {num}, timeout {n} ms", "x = {n}; y = {num} * x", "GPU: A100, CPU: EPYC 9{num}", "model GPT-4 and BERT were compared", "Chapter {n} explains Newton's laws.", "Windows 11 and Ubuntu 22.04 are supported.",
     "at {n}:30 we start with agenda item {n}", "Temperature {n} °C, humidity {n} %", "the score was {n} to {n}", "add {n} g of flour and {n} eggs", "RFC {num} and ISO {num} apply", "Docker image nginx:1.{n}-alpine", "uuid 729bdfc1-e025-478c-a4cb-51c1b50{num}",
     "see section {n}.{n} of the manual", "The discount code SAVE{n} expires soon.", "Batch {num} passed quality control.", "My robot vacuum is called Dusty.", "Macbeth is a play; Emma is a novel.", "Mercury, Venus and Mars are planets.",
+    "my new iPhone is already broken", "playing Halo on my Xbox all night", "who else is watching Game of Thrones?", "Breaking Bad is the best show ever", "just finished Call of Duty", "the Galaxy S9 has a better camera than the Pixel",
+    "Happy Easter everyone!", "Merry Christmas and a happy New Year", "can't wait for Friday", "it's Monday again, I need coffee", "Star Wars marathon tonight", "lol that was so funny omg", "my PlayStation stopped working after the update",
+    "I love this song so much", "good morning world", "Is it just me or is the Wi-Fi slow?", "Mom and Dad are coming over", "the Bible says so", "RT if you agree", "this video has {num} views", "thanks for the tutorial, it helped a lot",
+    "How do I sort a list in Python?", "Use a HashMap instead of an ArrayList", "JSON is easier to read than XML", "my grandma makes the best pie", "The king and the queen met the prime minister.", "I have an interview tomorrow, wish me luck", "The Beatles are overrated",
+    "Minecraft is better on PC", "selling my old MacBook for {num}", "Windows update again...", "the Ubuntu installer hangs at {n} percent", "nobody reads the Terms of Service", "Harry Potter was my first book", "I passed my driving test!!!", "Passport photos are ugly.", "Where do I enter the passport number?",
+    "Choose a user name and a strong password.", "The password field is empty.", "user not found", "wrong password, try again", "a driver's license is required", "the quick brown fox", "Ramadan starts soon", "Bitcoin is down {n} percent",
 ]
 
 
@@ -115,10 +143,10 @@ FIELDS: dict[str, list[str]] = {
     "EMAIL": ["E-mail", "Email", "Mail", "Courriel", "Correo", "Contact mail"],
     "DATE_OF_BIRTH": ["DOB", "Date of birth", "Born", "Geboren", "Né(e) le", "Fecha de nacimiento", "Birthday", "Birth date"],
     "ORGANIZATION": ["Company", "Employer", "Bank", "School", "Organisation", "Firma", "Entreprise", "Vendor"],
-    "USERNAME": ["User", "Username", "Login", "Handle", "Benutzer", "Account", "Nickname", "X-User"],
-    "PASSWORD": ["Password", "Pass", "Passwort", "Mot de passe", "Contraseña", "Pwd"],
+    "USERNAME": ["User", "Username", "user_name", "login_name", "Screen name", "GitHub", "Skype", "Author", "Assignee", "Login", "Handle", "Benutzer", "Account", "Nickname", "X-User"],
+    "PASSWORD": ["Password", "Pass", "Passwort", "Mot de passe", "Contraseña", "Pwd", "passphrase", "PW", "db_password", "Wi-Fi key"],
     "IBAN": ["IBAN", "Account (IBAN)", "Pay to", "Konto"], "CREDIT_CARD": ["Card", "Card number", "Visa", "Mastercard", "Kreditkarte"],
-    "CVV": ["CVV", "CVC", "Security code"], "SSN": ["SSN", "Social security number", "Social"], "PASSPORT": ["Passport", "Passport no.", "Reisepass", "Passeport"],
+    "CVV": ["CVV", "CVC", "Security code"], "SSN": ["SSN", "Social security number", "Social"], "PASSPORT": ["Passport", "Passport no.", "Reisepass", "Passeport", "Passport number", "passport_number", "Travel document", "Pasaporte", "Passport #"],
     "NATIONAL_ID": ["National ID", "ID number", "PESEL", "DNI", "NIE", "CPF", "Personnummer", "BSN", "Tax ID", "Ausweisnummer"],
     "DRIVER_LICENSE": ["Driver license", "Licence no.", "DL", "Permis"], "LICENSE_PLATE": ["Plate", "Vehicle", "Kennzeichen", "Registration"],
     "MEDICAL_ID": ["MRN", "Patient ID", "Insurance no.", "Health card", "Member ID"], "BANK_ACCOUNT": ["Account", "Account no.", "Kontonummer", "Sort code"],
@@ -164,7 +192,7 @@ def _record(rng: random.Random, locale: str) -> tuple[str, list[Span]]:
             name = rng.choice(FIELDS[label])
             text += (name.lower() if lower else name) + middle
         filled = value(label, rng, locale)
-        quote = rng.choice(["", "", "", "", '"', "'", "<"]) if label != "PASSWORD" else ""
+        quote = rng.choice(["", "", "", "", '"', "'", "<" if label != "PASSWORD" else "`"])
         text += quote
         spans.append((len(text), len(text) + len(filled), label))
         text += filled + {"<": ">"}.get(quote, quote)

@@ -39,7 +39,18 @@ COMPANIES = ["Google", "Microsoft", "Apple", "Amazon", "Toyota", "Siemens", "BBC
              "Vodafone", "AT&T", "Verizon", "Pfizer", "Shell", "BP", "Exxon", "Goldman Sachs", "JPMorgan", "HSBC", "Lloyds", "Citibank",
              "Visa", "McDonald's", "Burger King", "KFC", "Pepsi", "Coca-Cola", "IKEA", "Zara", "Tesco", "Sainsbury's", "Aldi", "Lidl",
              "Uber", "Airbnb", "Spotify", "YouTube", "Instagram", "Reddit", "Associated Press", "The Times", "Washington Post",
-             "Columbia Records", "Warner Bros", "Disney", "Pixar", "Marvel", "Nintendo", "Sega", "Metropolitan Police", "Scotland Yard", "Ministry of Defence", "St. Mary's Hospital", "Lincoln High School"]
+             "Columbia Records", "Warner Bros", "Disney", "Pixar", "Marvel", "Nintendo", "Sega", "Metropolitan Police", "Scotland Yard", "Ministry of Defence", "St. Mary's Hospital", "Lincoln High School",
+             "The Weather Channel", "BBC News", "Sky Sports", "Al Jazeera", "NPR", "PBS", "Bloomberg", "Financial Times", "Wall Street Journal", "Daily Mail", "The Sun", "Der Spiegel", "Le Monde", "El País", "TechCrunch",
+             "Wired", "Vogue", "Rolling Stone", "Time", "Forbes", "Huffington Post", "BuzzFeed", "ITV", "Channel 4", "TMZ", "Ajax", "Celtic", "Rangers", "Everton", "Spurs", "Man City", "Man Utd", "West Ham", "Aston Villa", "Juventus",
+             "AC Milan", "Inter", "PSG", "Benfica", "Bulls", "Knicks", "Warriors", "Heat", "Cubs", "Mets", "Dodgers", "Packers", "Patriots", "Steelers", "Giants", "Eagles", "Broncos", "Bruins", "Maple Leafs", "Wallabies",
+             "All Blacks", "Team GB", "Ferrari", "Red Bull Racing", "Mercedes", "Delta", "United Airlines", "Ryanair", "Lufthansa", "easyJet", "Emirates", "Qantas", "FedEx", "UPS", "DHL", "Royal Mail", "USPS", "Target", "Costco", "Best Buy",
+             "Primark", "H&M", "Marks & Spencer", "Waitrose", "Subway", "Domino's", "Pizza Hut", "Greggs", "Dunkin' Donuts", "Taco Bell", "Wendy's", "Heineken", "Nestle", "Unilever", "Bayer", "AstraZeneca", "Moderna", "Novartis", "Roche",
+             "Bosch", "Philips", "LG", "Huawei", "Xiaomi", "Lenovo", "Dell", "HP", "Cisco", "Adobe", "Salesforce", "Snapchat", "TikTok", "WhatsApp", "LinkedIn", "Pinterest", "PayPal", "eBay", "Etsy", "Alibaba", "SpaceX", "Lyft",
+             "NSA", "DEA", "EPA", "FDA", "CDC", "IRS", "MI5", "MI6", "KGB", "Interpol", "Europol", "IMF", "OPEC", "UNESCO", "ASEAN", "African Union", "Vatican", "Pentagon", "White House", "State Department", "Treasury", "Fed", "Bundestag",
+             "Hamas", "Hezbollah", "Al Qaeda", "IRA", "ANC", "GOP", "UKIP", "SNP", "Green Party", "Lib Dems", "Tories", "PETA", "WWF", "NRA", "ACLU", "Salvation Army", "Rotary Club", "Boy Scouts", "Princeton", "UCLA", "LSE", "Duke", "Notre Dame",
+             "Penn State", "King's College", "Ohio State", "University of Leeds", "Berklee", "Sotheby's", "Metropolitan Museum", "Royal Opera House", "New York Philharmonic", "Abbey Road Studios", "Def Jam", "Universal Music", "Paramount", "Lucasfilm",
+             "DreamWorks", "Electronic Arts", "Ubisoft", "Blizzard", "Valve", "Berkshire Hathaway", "Morgan Stanley", "Lehman Brothers", "Credit Suisse", "UBS", "Santander", "ING", "Allianz", "AXA", "Deloitte", "KPMG", "McKinsey", "Enron",
+             "Halliburton", "Lockheed Martin", "Rolls-Royce", "Caterpillar", "General Electric", "Comerica Bank", "Wells Fargo", "Bank of America", "First National Bank", "Hughes Aircraft", "Union Pacific", "British Rail", "Deutsche Bahn", "Amtrak"]
 NICKS = ["shadow", "pixel", "nova", "cool", "dark", "sunny", "mr", "xx", "real", "gamer", "blue", "tiger", "ninja", "the",
          "iam", "luna", "moto", "green", "crypto", "coffee", "lazy", "night", "super", "mad", "tech", "panda"]
 HOSTS = ["gmail.com", "yahoo.com", "outlook.com", "hotmail.com", "proton.me", "gmx.de", "icloud.com", "web.de", "example.com",
@@ -103,7 +114,7 @@ def username(rng: random.Random, locale: str) -> str:
         f"{first}{glue}{last}", f"{first[0]}{last}", f"{first}{_digits(rng, rng.randint(1, 4))}", f"{last}{glue}{first}",
         f"{rng.choice(NICKS)}{glue}{first}", f"{rng.choice(NICKS)}{rng.choice(NICKS)}{_digits(rng, 2)}",
         f"{rng.choice(NICKS)}_{rng.choice(WORDS).lower()}", f"{first}{last[:1]}{_digits(rng, 2)}", f"{first[:2]}{last[:4]}",
-        f"x{first}x", f"{rng.choice(NICKS)}{last.capitalize()}",
+        f"x{first}x", f"{rng.choice(NICKS)}{last.capitalize()}", f"{first}.{last}", f"{first}_{last}", first, f"{first.capitalize()}{last.capitalize()}", f"{last}{_digits(rng, 2)}",
     ])
 
 
@@ -186,7 +197,7 @@ SHAPES: dict[str, list[str]] = {
     "LICENSE_PLATE": ["???-####", "??## ???", "?-?? ####", "## ??? ##", "???###", "#???###", "?? ### ??", "??-###-??", "??? ####", "####-???"],
     "MEDICAL_ID": ["MRN-#######", "########", "???#########", "H#######", "#### ### ###", "PAT######", "###-###-####", "?#########"],
     "NATIONAL_ID": ["########?", "###.###.###-##", "?######(#)", "###########", "?? ## ## ## ?", "######-####", "##.###.###-#", "#### #### ####", "??####??#"],
-    "PASSPORT": ["?########", "#########", "??#######", "?##??####", "?#######", "C#?##?###"],
+    "PASSPORT": ["?########", "#########", "??#######", "?##??####", "?#######", "C#?##?###", "?##??#####", "??######", "## ## ######", "???######", "?#### ####"],
     "MAC_ADDRESS": [],
     "CRYPTO_WALLET": [],
 }
