@@ -196,6 +196,10 @@ fn mistakes_in_the_manifest_are_named() {
             vec!["heads.h.thresholds", "1.5"],
         ),
         (head("scheme = \"bio\"\n"), vec!["heads.h.scheme", "token"]),
+        (
+            head("formats = { a = '.' }\n"),
+            vec!["heads.h.formats", "token"],
+        ),
         (head(""), vec!["heads.h.out.weight", "no such tensor"]),
         (
             head("").replace("\"sequence\"", "\"token\""),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 import numpy as np
 
-from .labels import BIO, ENTITIES
+from .labels import BIO, ENTITIES, FORMATS
 from .tokenizer import Encoded
 from .data import Span
 
@@ -113,6 +114,6 @@ def spans(text: str, encoded: Encoded, probabilities: np.ndarray) -> list[tuple[
     out = []
     for start, end, name, all_scores in found:
         start, end = _tidy(text, start, end)
-        if end > start:
+        if end > start and re.search(FORMATS.get(name, ""), text[start:end]):
             out.append(((start, end, name), float(np.mean(all_scores))))
     return out

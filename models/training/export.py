@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from . import tokenizer as tok
-from .labels import BIO, INJECTION, MAX_LENGTH, STRIDE, TOXICITY
+from .labels import BIO, FORMATS, INJECTION, MAX_LENGTH, STRIDE, TOXICITY
 from .model import HEADS, HIDDEN, INNER, LAYERS, POSITIONS, GuardModel, hub_name
 from .predict import predict
 
@@ -107,6 +107,11 @@ def _table(values: dict[str, float]) -> str:
     return "{ " + ", ".join(f"{k} = {v:.4g}" for k, v in values.items()) + " }"
 
 
+def _formats() -> list[str]:
+    """The table of expressions, in literal strings: they have no single quote."""
+    return ["[heads.formats]", *(f"{label} = '{expression}'" for label, expression in FORMATS.items())]
+
+
 def _probes(folder: Path, thresholds: dict[str, dict[str, float]]) -> list[str]:
     model, tokenizer = load(folder)
     lines = []
@@ -148,6 +153,8 @@ def save_guard(thresholds: dict[str, dict[str, float]], folder: Path) -> None:
             lines.append('scheme = "bio"')
         lines += [f"activation = {_quote(activation)}", f"labels = {_quote(labels)}",
                   f"thresholds = {_table(thresholds[name])}", ""]
+        if task == "token":
+            lines += [*_formats(), ""]
     lines += _probes(folder, thresholds)
     lines.append("[checksums]")
     for file in ("model.safetensors", "config.json", "tokenizer.json"):

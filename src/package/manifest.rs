@@ -157,6 +157,8 @@ struct HeadTable {
     labels: Vec<String>,
     #[serde(default)]
     thresholds: BTreeMap<String, f32>,
+    #[serde(default)]
+    formats: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize, Clone, Copy, PartialEq)]
@@ -280,6 +282,9 @@ impl HeadTable {
         {
             return Err(("labels", format!("{:?} is given twice", self.labels[twice])));
         }
+        if self.task == TaskName::Sequence && !self.formats.is_empty() {
+            return Err(("formats", "belong to heads of task \"token\"".into()));
+        }
         let task = match (self.task, self.scheme) {
             (TaskName::Sequence, None) => Task::Sequence,
             (TaskName::Sequence, Some(_)) => {
@@ -294,8 +299,11 @@ impl HeadTable {
                 if self.activation != Activation::Softmax {
                     return Err(("activation", "a token head needs \"softmax\"".into()));
                 }
+                let tags = TagSet::new(scheme, &self.labels);
+                let tags = tags.map_err(|e| ("labels", e.to_string()))?;
                 Task::Token(
-                    TagSet::new(scheme, &self.labels).map_err(|e| ("labels", e.to_string()))?,
+                    tags.with_formats(&self.formats)
+                        .map_err(|e| ("formats", e))?,
                 )
             }
         };

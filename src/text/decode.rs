@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::TokenizedText;
+use super::format::Formats;
 use super::position::tidy_span;
 
 /// How a token model writes spans as tags.
@@ -36,6 +37,7 @@ pub struct TagSet {
     /// Per tag id: its entity (index into `labels`) and place; `None` is outside.
     tags: Vec<Option<(usize, Place)>>,
     labels: Vec<String>,
+    formats: Formats,
 }
 
 /// An entity found in a text.
@@ -129,7 +131,18 @@ impl TagSet {
             scheme,
             tags: parsed,
             labels: names,
+            formats: Formats::default(),
         })
+    }
+
+    /// The same tags, where a span of a label must match the label's regular expression somewhere.
+    ///
+    /// # Errors
+    ///
+    /// Says which label is unknown or which expression is wrong or too large.
+    pub fn with_formats(mut self, formats: &BTreeMap<String, String>) -> Result<Self, String> {
+        self.formats = Formats::new(formats, &self.labels)?;
+        Ok(self)
     }
 
     /// Number of tags: columns of the head's output.
@@ -155,8 +168,8 @@ impl TagSet {
 
     /// Finds the entities of `text`.
     ///
-    /// `row` gives each token's probability of each tag. All entities of the best tagging are
-    /// returned, whatever their score. Besides the tokens themselves it keeps two bytes for each word
+    /// `row` gives each token's probability of each tag. All entities of the best tagging that look like
+    /// their label are returned, whatever their score. Besides the tokens themselves it keeps two bytes for each word
     /// and tag, so that a text of any allowed length fits.
     #[must_use]
     pub fn decode<'p>(
@@ -180,7 +193,9 @@ impl TagSet {
                     word_mean(word, &row, &mut mean);
                     score += self.label_probability(&mean, label) / (end - first) as f32;
                 }
-                if let Some((start, end)) = tidy_span(text, start, stop) {
+                if let Some((start, end)) = tidy_span(text, start, stop)
+                    && self.formats.admit(label, &text[start..end])
+                {
                     found.push(EntitySpan {
                         label,
                         start,
@@ -415,6 +430,18 @@ mod tests {
         let found = decode(&set, "abcdef gh", &tokens, &strong);
         assert_eq!((found[0].start, found[0].end), (0, 6));
         assert!((found[0].score - 0.8).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_span_that_does_not_look_like_its_label_is_none() {
+        let formats = [("A".to_owned(), r"\d".to_owned())].into();
+        let set = tags(TagScheme::Bio, &["O", "B-A", "I-A", "B-B"])
+            .with_formats(&formats)
+            .unwrap();
+        let text = "a b1 c d";
+        let found = decode(&set, text, &words_of(text), &rows(4, &[1, 1, 0, 3]));
+        let spans: Vec<_> = found.iter().map(|s| &text[s.start..s.end]).collect();
+        assert_eq!(spans, ["b1", "d"]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! unless a name says otherwise.
 
 mod decode;
+mod format;
 pub mod normalise;
 mod pool;
 mod position;
