@@ -109,6 +109,8 @@ fn patterns(c: &mut Criterion) {
             ("hosts repeated", "http://a/"),
             ("numbers repeated", "12 "),
             ("accounts repeated", "DE89 3704 "),
+            ("openings repeated", "DE89 "),
+            ("quads repeated", "3704 "),
             ("octets repeated", "00:11:"),
             ("groups repeated", "1:2:"),
             ("assignments repeated", "password: a1!"),
