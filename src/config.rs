@@ -415,9 +415,17 @@ impl Config {
             file: file.clone(),
             problem,
         };
+        let kind = std::fs::metadata(file).map_err(|e| error(e.to_string()))?;
+        if !kind.is_file() {
+            return Err(error("is no regular file".into()));
+        }
         let text = std::fs::read_to_string(file).map_err(|e| error(e.to_string()))?;
         let read: BTreeMap<String, PolicyConfig> =
             toml::from_str(&text).map_err(|e| error(e.to_string()))?;
+        // As while it is being written anew.
+        if read.is_empty() {
+            return Err(error("has no policy".into()));
+        }
         for (name, policy) in read {
             if all.insert(name.clone(), policy).is_some() {
                 return Err(error(format!("{name} is in the configuration, too")));

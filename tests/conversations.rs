@@ -82,6 +82,27 @@ async fn an_attack_in_parts_of_a_message_is_read_as_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_allowed_part_excuses_itself_and_no_other() {
+    let mut config = config(bundled());
+    let policy = format!("[allow]\nwords = [\"thanks\", \"{ATTACK}\"]\n[detectors.injection]\n");
+    let policy = toml::from_str(&policy).unwrap();
+    config.policies.insert("own".into(), policy);
+    let server = TestServer::start(config).await;
+    let said = |texts: &[&str]| texts.iter().map(|t| segment(Role::User, *t)).collect();
+    let (first, second) = ATTACK.split_at(ATTACK.find("and").unwrap());
+    let verdict = check(&server, said(&[first, second, "thanks"])).await;
+    assert_eq!(verdict.action(), Action::Block, "{verdict:?}");
+    // What one of them says alone is excused; what it says with another is not.
+    let verdict = check(&server, said(&[ATTACK])).await;
+    assert_eq!(verdict.action(), Action::Allow, "{:?}", verdict.findings);
+    let verdict = check(&server, said(&[ATTACK, "thanks"])).await;
+    assert_eq!(verdict.action(), Action::Allow, "{:?}", verdict.findings);
+    let verdict = check(&server, said(&[ATTACK, "and send it to me"])).await;
+    assert_eq!(verdict.findings[0].read_with, [0], "{:?}", verdict.findings);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_attack_spread_over_turns_is_seen_where_the_policy_reads_as_many() {
     for (turns, action) in [(1, Action::Allow), (9, Action::Block)] {
         let server = TestServer::start(with_turns(turns)).await;

@@ -50,6 +50,23 @@ fn the_configuration_reference_lists_every_key_with_its_default_and_no_other() {
 }
 
 #[test]
+fn the_readme_shows_the_package_that_is_bundled() {
+    let guard: toml::Table = read("models/portcullis-minilm-l6/guard.toml")
+        .parse()
+        .unwrap();
+    let package = &guard["package"];
+    let (name, version) = (&package["name"], &package["version"]);
+    let shown = format!("{} {}", name.as_str().unwrap(), version.as_str().unwrap());
+    let readme = read("README.md");
+    assert!(readme.contains(&shown), "README.md does not show {shown}");
+    let named = format!("{} ", name.as_str().unwrap());
+    assert_eq!(
+        readme.matches(&named).count(),
+        readme.matches(&shown).count()
+    );
+}
+
+#[test]
 fn the_example_configuration_is_valid() {
     let reference = read("docs/configuration.md");
     let example = reference

@@ -82,6 +82,49 @@ const ANSWER: &str = "Sure, here is what I found about the account. The owner is
     sales department, he has been with the company for twelve years. Überraschung: größere Änderungen \
     folgen. Anything else you would like to know? I am happy to help with travel plans as well.";
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_listed_is_redacted_and_disguised_words_tell_of_secrets() {
+    let mut config = redacting();
+    let own = config.policies.get_mut("own").unwrap();
+    own.limits = toml::from_str("max_findings = 0").unwrap();
+    let server = TestServer::start(config).await;
+    let (texts, verdict) = guarded(&server, "own", vec![ANSWER.into()]).await.unwrap();
+    let text = texts.concat();
+    assert!(
+        !text.contains("Maria") && !text.contains("4111 1111"),
+        "{text}"
+    );
+    assert_eq!(verdict.action(), Action::Redact);
+    assert!(verdict.findings.is_empty() && verdict.findings_omitted > 3);
+    for word in ["pass\u{200b}word", "ｐａｓｓｗｏｒｄ"] {
+        let said =
+            format!("You can log in at once. The {word}: hunter2xyz! is for you alone, as ever.");
+        for size in [1, 9, 500] {
+            let chunks = cuts(&said, std::iter::repeat(size));
+            let (texts, verdict) = guarded(&server, "own", chunks).await.unwrap();
+            assert!(
+                !texts.concat().contains("hunter2"),
+                "{word}: {:?}",
+                texts.concat()
+            );
+            assert_eq!(verdict.action(), Action::Redact);
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_small_chunks_at_once_are_one_text() {
+    let server = TestServer::start(redacting()).await;
+    let text = ANSWER.repeat(40);
+    let (whole, _) = guarded(&server, "own", vec![text.clone()]).await.unwrap();
+    let chunks = cuts(&text, std::iter::repeat(2));
+    assert!(chunks.len() > 10_000);
+    let (texts, _) = guarded(&server, "own", chunks).await.unwrap();
+    assert_eq!(texts.concat(), whole.concat());
+    server.stop().await;
+}
+
 fn cuts(text: &str, sizes: impl Iterator<Item = usize>) -> Vec<String> {
     let mut chunks = Vec::new();
     let mut rest: Vec<char> = text.chars().collect();

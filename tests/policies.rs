@@ -102,7 +102,7 @@ async fn limits_thresholds_by_role_and_exact_words_are_a_policys_own() {
         max_segments = 2
         max_findings = 1
         [deny]
-        exact = ["Falke"]
+        exact = ["Falke", "test-key"]
         action = "monitor"
         [detectors.pii_patterns]
         role_thresholds = { document = { EMAIL = 0.99 } }
@@ -123,6 +123,10 @@ async fn limits_thresholds_by_role_and_exact_words_are_a_policys_own() {
     let verdict = check(&server, own(falcons)).await;
     assert_eq!(found(&verdict), [("deny_list", "DENIED", Action::Monitor)]);
     assert_eq!(verdict.findings[0].span.unwrap().start_byte, 12);
+    let keys = vec![segment(Role::User, "test_key test key Test-Key test-key")];
+    let verdict = check(&server, own(keys)).await;
+    assert_eq!((verdict.findings.len(), verdict.findings_omitted), (1, 0));
+    assert_eq!(verdict.findings[0].span.unwrap().start_byte, 27);
     let two = vec![segment(Role::User, "ann@example.org bob@example.org")];
     let verdict = check(&server, own(two)).await;
     assert_eq!((verdict.findings.len(), verdict.findings_omitted), (1, 1));

@@ -1,8 +1,9 @@
 //! `portcullis.v1.GuardService`.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
 use tokio::sync::mpsc::{self, Sender};
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
@@ -247,6 +248,13 @@ async fn answer_stream(
     end
 }
 
+/// What has come of a text and is not taken yet.
+#[derive(Default)]
+struct Ahead {
+    text: String,
+    end: Option<Result<(), ApiError>>,
+}
+
 /// Guards one text from its first message to its verdict. Ends when the caller breaks off.
 async fn guard_output(
     service: &Service,
@@ -279,16 +287,66 @@ async fn guard_output(
     let timeout = service.limits().default_deadline;
     let asked = convert::output_check(start, tenant.clone(), timeout, fresh_id)?;
     let mut output = OutputGuard::new(guard, asked)?;
-    while !output.blocked() {
-        let chunk = match next().await?.map(|m| m.message) {
-            None => break,
-            Some(Some(Asked::Chunk(chunk))) => chunk,
-            Some(_) => return Err(ApiError::invalid("chunk", "is missing")),
-        };
-        let text = output.push(&chunk).await?.text;
-        if !text.is_empty() && !say(Said::Text(text)).await {
-            return Ok(());
+    // What comes while a part is scored is one part with what follows: it waits here, not in the connection,
+    // which allows few frames to wait.
+    let ahead = Mutex::new(Ahead::default());
+    let more = Notify::new();
+    let read = async {
+        let mut room = guard.limits().max_text_bytes;
+        loop {
+            let next = next().await.map(|m| m.map(|m| m.message));
+            let mut ahead = ahead.lock().unwrap_or_else(PoisonError::into_inner);
+            match next {
+                Ok(Some(Some(Asked::Chunk(chunk)))) => {
+                    ahead.text.push_str(&chunk);
+                    // The one that is too much is refused where it is taken.
+                    let full = chunk.len() > room;
+                    room = room.saturating_sub(chunk.len());
+                    if full {
+                        ahead.end = Some(Ok(()));
+                    }
+                }
+                Ok(Some(_)) => ahead.end = Some(Err(ApiError::invalid("chunk", "is missing"))),
+                Ok(None) => ahead.end = Some(Ok(())),
+                Err(error) => ahead.end = Some(Err(error)),
+            }
+            more.notify_one();
+            if ahead.end.is_some() {
+                break;
+            }
         }
+        std::future::pending::<()>().await;
+    };
+    let take = async {
+        while !output.blocked() {
+            let (chunk, end) = {
+                let mut ahead = ahead.lock().unwrap_or_else(PoisonError::into_inner);
+                let chunk = std::mem::take(&mut ahead.text);
+                let end = if chunk.is_empty() {
+                    ahead.end.take()
+                } else {
+                    None
+                };
+                (chunk, end)
+            };
+            if let Some(end) = end {
+                end?;
+                break;
+            }
+            if chunk.is_empty() {
+                more.notified().await;
+                continue;
+            }
+            let text = output.push(&chunk).await?.text;
+            if !text.is_empty() && !say(Said::Text(text)).await {
+                break;
+            }
+        }
+        Ok::<(), ApiError>(())
+    };
+    tokio::select! {
+        taken = take => taken?,
+        () = read => {}
     }
     if answers.is_closed() {
         return Ok(());

@@ -34,6 +34,8 @@ const GATEWAY_MESSAGE: usize = 256 << 10;
 /// What finished calls get to reach their callers before open health watches and the like are cut.
 const LAST_BYTES: Duration = Duration::from_millis(500);
 
+/// Bytes of a connection that may be on their way.
+const CONNECTION_WINDOW: u32 = 4 << 20;
 /// Interval and patience of HTTP/2 pings: a peer that is gone is noticed within a minute.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
@@ -147,6 +149,8 @@ impl Server {
             // Bodies must arrive within this, whatever they ask for; requests over HTTP, which end by
             // themselves, must not meet it.
             .timeout(limits_end + LAST_BYTES)
+            // The transport lets as many small frames wait as their overhead goes into half of this.
+            .initial_connection_window_size(Some(CONNECTION_WINDOW))
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE))
             .max_concurrent_streams(self.config.max_calls_per_connection)

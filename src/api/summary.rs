@@ -89,6 +89,7 @@ impl Summary {
             .collect();
         let why = match (&self.reason, names.is_empty()) {
             (Some(reason), true) => reason.clone(),
+            (None, true) => "a finding that is not listed".to_owned(),
             _ => names.join(", "),
         };
         let policy = self.policy.as_ref().map_or("", |(id, _)| id);

@@ -44,12 +44,17 @@ impl Allowed {
         }
     }
 
-    /// Whether an allowed text covers all that was found: the span, or for a class the whole segment.
-    pub(super) fn covers(&self, segment: usize, span: &Range<usize>, is_class: bool) -> bool {
+    /// Whether an allowed text covers all of a segment.
+    pub(super) fn whole(&self, segment: usize) -> bool {
+        let whole = self.whole.get(segment);
+        whole.is_some_and(|whole| self.covers(segment, whole))
+    }
+
+    /// Whether an allowed text covers all of a span.
+    pub(super) fn covers(&self, segment: usize, span: &Range<usize>) -> bool {
         let Some(spans) = self.spans.get(segment) else {
             return false;
         };
-        let span = if is_class { &self.whole[segment] } else { span };
         // In order of their starts, and cut to those that reach farther than all before them.
         let before = spans.partition_point(|s| s.start <= span.start);
         spans[..before].last().is_some_and(|s| span.end <= s.end)

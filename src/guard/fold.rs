@@ -1,6 +1,7 @@
 //! From scores to a verdict: what the policy makes of what was found, what is left of the texts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use tracing::trace_span;
 
@@ -31,14 +32,19 @@ impl Guard {
         for choice in evidence.chosen {
             let (mut report, found) = self.gather(evidence, choice);
             let is_class = !choice.detector.finds_spans;
+            // What a text says alone is not said again of it together with others, which come last.
+            let mut alone: BTreeSet<(usize, Arc<str>)> = BTreeSet::new();
             for found in found {
                 let label = &*found.label;
-                metrics::histogram!(
-                    "portcullis_score",
-                    "detector" => report.name.clone(), "label" => label.to_owned()
-                )
-                .record(f64::from(found.score));
-                if check.include_scores && is_class {
+                let joint = !found.with.is_empty();
+                if !joint {
+                    metrics::histogram!(
+                        "portcullis_score",
+                        "detector" => report.name.clone(), "label" => label.to_owned()
+                    )
+                    .record(f64::from(found.score));
+                }
+                if check.include_scores && is_class && !joint {
                     report.scores.push(ClassScore {
                         segment: found.segment,
                         label: label.to_owned(),
@@ -49,8 +55,20 @@ impl Guard {
                 let Some(threshold) = choice.rule.threshold(label, segment.role) else {
                     continue;
                 };
-                if found.score < threshold || allowed.covers(found.segment, &found.span, is_class) {
+                if found.score < threshold {
                     continue;
+                }
+                let pass = if is_class {
+                    found.segments().all(|segment| allowed.whole(segment))
+                } else {
+                    allowed.covers(found.segment, &found.span)
+                };
+                let said = |segment| alone.contains(&(segment, found.label.clone()));
+                if pass || joint && found.segments().any(said) {
+                    continue;
+                }
+                if !joint {
+                    alone.insert((found.segment, found.label.clone()));
                 }
                 let (start, end) = (found.span.start, found.span.end);
                 findings.push(Finding {
@@ -111,7 +129,6 @@ impl Guard {
             ));
         }
         let (redacted, pseudonyms) = self.redactions(evidence, &findings);
-        let most = policy.limits(self.limits()).max_findings;
         Verdict {
             id: check.id.clone(),
             policy: policy.id.clone(),
@@ -122,11 +139,8 @@ impl Guard {
             redacted,
             pseudonyms,
             segments: by_segment(check, &findings),
-            findings_omitted: findings.len().saturating_sub(most),
-            findings: {
-                findings.truncate(most);
-                findings
-            },
+            findings_omitted: 0,
+            findings,
             detectors,
             timings: Timings::default(),
         }

@@ -62,6 +62,13 @@ pub(super) struct Found {
     pub(super) with: Vec<usize>,
 }
 
+impl Found {
+    /// All segments that were read to find it.
+    pub(super) fn segments(&self) -> impl Iterator<Item = usize> {
+        self.with.iter().copied().chain([self.segment])
+    }
+}
+
 impl Guard {
     /// What a detector found, whatever the thresholds.
     pub(super) fn gather(
@@ -77,7 +84,7 @@ impl Guard {
     }
 
     /// What a head of a package says: for classes, the highest score of each among all readings of a
-    /// segment.
+    /// segment, and then among those of texts read together.
     fn of_head(
         &self,
         evidence: &Evidence<'_>,
@@ -118,6 +125,8 @@ impl Guard {
         let mut known = Known::new();
         // Of classes, where the best score of each (segment, label) stands in `found`.
         let mut best: BTreeMap<(usize, usize), usize> = BTreeMap::new();
+        // What texts say together, by the same key.
+        let mut joint: BTreeMap<(usize, usize), Found> = BTreeMap::new();
         let mut at = 0;
         for (index, scan) in &scan.parts {
             let outcomes = &outcomes[at..at + scan.len()];
@@ -147,18 +156,11 @@ impl Guard {
                     span,
                 };
                 if !part.with.is_empty() {
-                    // What a text says alone is not said again of it together with others.
-                    let says = |segment: &usize| {
-                        let alone = best.get(&(*segment, scored.label));
-                        let score = alone.map(|&at| found[at].score);
-                        let role = evidence.check.segments[*segment].role;
-                        let threshold = choice.rule.threshold(&next.label, role);
-                        score.zip(threshold).is_some_and(|(s, t)| s >= t)
-                    };
-                    let mut texts = part.with.iter().chain([&part.segment]);
-                    if next.score < JOINED || texts.any(says) {
-                        continue;
+                    let known = joint.get(&(part.segment, scored.label));
+                    if next.score >= known.map_or(JOINED, |known| known.score) {
+                        joint.insert((part.segment, scored.label), next);
                     }
+                    continue;
                 }
                 if !is_class {
                     push_unless_known(&mut found, &mut known, next);
@@ -174,6 +176,7 @@ impl Guard {
                 }
             }
         }
+        found.extend(joint.into_values());
         report.windows = all.windows;
         let all_text = all.of_tokens + all.unread;
         report.coverage = if all_text == 0 {
@@ -181,13 +184,14 @@ impl Guard {
         } else {
             all.tokens as f64 / all_text as f64
         };
+        let mut read = scan.parts.iter().filter(|(_, s)| s.heads().contains(head));
         (report.state, report.reason) = if all.failed > 0 {
             let reason = format!("{} windows failed or scored no finite number", all.failed);
             (DetectorState::Failed, Some(reason))
         } else if all.expired > 0 {
             let reason = format!("the deadline passed before {} windows ran", all.expired);
             (DetectorState::Deadline, Some(reason))
-        } else if scan.parts.iter().any(|(part, _)| limited(evidence, *part)) {
+        } else if read.any(|(part, _)| limited(evidence, *part)) {
             (DetectorState::Failed, Some(LIMITED.to_owned()))
         } else if all.unread > 0 {
             let reason = format!("{} characters mean nothing to this model", all.unread);
@@ -265,12 +269,16 @@ pub(super) fn report_limits(
     }
 }
 
-/// Whether the segment of `part` has readings that no detector saw.
+/// Whether a part, or its segment, has readings that no detector saw.
 fn limited(evidence: &Evidence<'_>, part: usize) -> bool {
-    let segment = evidence.parts.get(part).map(|p| p.segment);
-    segment
-        .and_then(|s| evidence.readings.get(s))
-        .is_some_and(|r| r.limited)
+    let Some(part) = evidence.parts.get(part) else {
+        return false;
+    };
+    part.limited
+        || evidence
+            .readings
+            .get(part.segment)
+            .is_some_and(|r| r.limited)
 }
 
 /// The report of a detector that reads every text there is, at once.

@@ -17,6 +17,8 @@ pub(super) struct Part {
     pub(super) with: Vec<usize>,
     /// The text.
     pub(super) text: Arc<str>,
+    /// Of segments read as one: whether a limit kept a further reading of them out.
+    pub(super) limited: bool,
     place: Place,
 }
 
@@ -125,12 +127,14 @@ pub(super) fn read(
                 Cow::Borrowed(_) => text.clone(),
                 Cow::Owned(changed) => changed.into(),
             },
+            limited: false,
             place: Place::Canonical(normalised.map),
         });
         parts.extend(normalised.derived.into_iter().map(|derived| Part {
             segment,
             with: Vec::new(),
             text: derived.text.into(),
+            limited: false,
             place: Place::Derived(derived.range, derived.transformations),
         }));
     }
@@ -139,7 +143,7 @@ pub(super) fn read(
         let Some(last) = joined.segments.pop() else {
             continue;
         };
-        readings[last].limited |= normalised.limited;
+        let limited = normalised.limited;
         let in_place = normalised.undone.iter().map(|u| u.kind);
         let in_place: Vec<_> = in_place.filter(|kind| kind.is_in_place()).collect();
         let derived = normalised.derived.into_iter();
@@ -149,6 +153,7 @@ pub(super) fn read(
             segment: last,
             with: joined.segments.clone(),
             text: text.into(),
+            limited,
             place: Place::Derived(0..segments[last].text.len(), by),
         }));
     }

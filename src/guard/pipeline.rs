@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::runtime::RuntimeFlavor;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
 use tracing::{Instrument, trace_span};
 
 use super::choose::Chosen;
@@ -144,10 +144,14 @@ impl Guard {
 
     /// Checks one request.
     pub async fn check(&self, check: &Check) -> Result<Verdict, CheckError> {
-        self.check_by(&self.policies.current(), check).await
+        let policies = self.policies.current();
+        let mut verdict = self.check_by(&policies, check).await?;
+        let (policy, _) = self.choose(&policies, &check.selection)?;
+        verdict.list_at_most(policy.limits(&self.limits).max_findings);
+        Ok(verdict)
     }
 
-    /// Checks one request by these policies.
+    /// Checks one request by these policies; the verdict lists all findings there are.
     pub(super) async fn check_by(
         &self,
         policies: &Policies,
@@ -205,7 +209,7 @@ impl Guard {
             self.fold(&evidence)
         } else {
             // A long text's decoding needs memory.
-            let _place = self.long_folds.acquire().await;
+            let _place = by_deadline(check, self.long_folds.acquire()).await?;
             aside(false, || self.fold(&evidence))
         };
         timings.total = start.elapsed();
@@ -234,11 +238,7 @@ impl Guard {
 
     /// A place to read a long text, which takes a core for some milliseconds a hundred KiB.
     async fn place_to_read(&self, check: &Check) -> Result<SemaphorePermit<'_>, CheckError> {
-        let place = self.long_reads.acquire();
-        let place = tokio::time::timeout_at(check.deadline.into(), place).await;
-        place
-            .map_err(|_| CheckError::Deadline)?
-            .map_err(|e| CheckError::Internal(e.to_string()))
+        by_deadline(check, self.long_reads.acquire()).await
     }
 
     /// The heads wanted of each package for each part: `[package][part]`.
@@ -323,6 +323,17 @@ impl Guard {
         }
         refusal.map_or(Ok(()), |refused| Err(refused.into()))
     }
+}
+
+/// A place, if one gets free before the check's deadline.
+async fn by_deadline<'s>(
+    check: &Check,
+    place: impl Future<Output = Result<SemaphorePermit<'s>, AcquireError>>,
+) -> Result<SemaphorePermit<'s>, CheckError> {
+    let place = tokio::time::timeout_at(check.deadline.into(), place).await;
+    place
+        .map_err(|_| CheckError::Deadline)?
+        .map_err(|e| CheckError::Internal(e.to_string()))
 }
 
 /// Runs `work` here if that is quick; else away from the threads that serve connections.

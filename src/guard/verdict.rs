@@ -92,6 +92,14 @@ impl Outcome {
     }
 }
 
+impl Verdict {
+    /// Lists no more than `most` findings; what they led to stands.
+    pub(super) fn list_at_most(&mut self, most: usize) {
+        self.findings_omitted = self.findings.len().saturating_sub(most);
+        self.findings.truncate(most);
+    }
+}
+
 /// Something found in a segment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finding {

@@ -272,9 +272,10 @@ impl HeadTable {
         if self.labels.is_empty() {
             return Err(("labels", "is empty".into()));
         }
-        for name in self.labels.iter().chain([&self.name, &self.detector]) {
+        let labels = self.labels.iter().map(|label| ("labels", label));
+        for (field, name) in labels.chain([("name", &self.name), ("detector", &self.detector)]) {
             if name.is_empty() || name.contains(char::is_control) {
-                return Err(("labels", format!("{name:?} is empty or not printable")));
+                return Err((field, format!("{name:?} is empty or not printable")));
             }
         }
         if let Some(twice) =

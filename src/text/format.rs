@@ -1,8 +1,8 @@
 //! What the text of an entity looks like, by its label.
 //!
-//! A token model knows an address of a network card by what stands around it as much as by its shape, and
-//! where it errs the shape gives it away: `[::-1]` is none. What a label's text always contains is told
-//! as a regular expression; a span without it is no entity of that label.
+//! A token model knows an address of a network by what stands around it as much as by its shape, and where
+//! it errs the shape gives it away: `161.80` is none. What the texts of a label contain is told as a regular
+//! expression; a span without it is no entity of that label.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use regex_automata::meta::Regex;
 use regex_automata::util::syntax;
 
 /// Most memory of one compiled expression.
-const MAX_MEMORY: usize = 1 << 20;
+const MAX_MEMORY: usize = 4 << 20;
 /// Most bytes of an expression as written.
 const MAX_WRITTEN: usize = 1000;
 
@@ -57,7 +57,7 @@ fn compile(expression: &str) -> Result<Regex, String> {
     Regex::builder()
         .configure(Regex::config().nfa_size_limit(Some(MAX_MEMORY)))
         .build(expression)
-        .map_err(|error| error.to_string())
+        .map_err(|_| format!("{expression:?} takes more than {MAX_MEMORY} bytes of memory"))
 }
 
 #[cfg(test)]

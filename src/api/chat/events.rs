@@ -8,6 +8,19 @@ use super::json::{self, Members, Value, elements, members};
 use super::texts::{DEPTH, Unreadable, select};
 use super::{Format, Literal};
 
+/// Keys of a part whose texts go on from event to event.
+const TEXTS: [&str; 7] = [
+    "text",
+    "thinking",
+    "refusal",
+    "reasoning",
+    "summary",
+    "content",
+    "output_text",
+];
+/// Keys of a part that say what it is.
+const MARKS: [&str; 4] = ["type", "id", "format", "signature"];
+
 /// One of the texts of a stream: those of a choice or block, and of what part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in super::super) struct Channel {
@@ -73,6 +86,47 @@ impl<'b> Event<'b> {
         self.deltas.push((channel, literal));
     }
 
+    /// The texts under a key: a string, or parts with a text each. What else a part has is read as a text
+    /// of its own.
+    fn content(
+        &mut self,
+        choice: u64,
+        part: &'static str,
+        index: u64,
+        raw: &'b RawValue,
+        depth: usize,
+    ) {
+        let Some(depth) = depth.checked_sub(1) else {
+            self.too_deep = true;
+            return;
+        };
+        match json::open(raw) {
+            Value::String(literal) => self.push(choice, part, index, literal),
+            Value::Array(parts) => {
+                for inner in parts {
+                    self.content(choice, part, index, inner, depth);
+                }
+            }
+            Value::Object(object) => {
+                for (key, value) in object.named() {
+                    let key = key.to_ascii_lowercase();
+                    if TEXTS.contains(&&*key) {
+                        self.content(choice, part, index, value, depth);
+                    } else if !MARKS.contains(&&*key) {
+                        self.content(choice, "other", index, value, depth);
+                    }
+                }
+            }
+            Value::Other => {}
+        }
+    }
+
+    fn contents(&mut self, choice: u64, part: &'static str, object: &Members<'b>, key: &str) {
+        for value in object.all(key) {
+            self.content(choice, part, 0, value, DEPTH);
+        }
+    }
+
     fn strings(
         &mut self,
         choice: u64,
@@ -114,7 +168,7 @@ impl<'b> Event<'b> {
             "reasoning",
             "reasoning_details",
         ] {
-            self.strings(choice, part, 0, delta, part);
+            self.contents(choice, part, delta, part);
         }
         for audio in delta.all("audio") {
             self.strings(choice, "audio", 0, &members(audio), "transcript");
@@ -146,11 +200,14 @@ impl<'b> Event<'b> {
         for delta in event.all("delta").chain(event.all("content_block")) {
             let delta = members(delta);
             for part in parts {
-                self.strings(index, part, 0, &delta, part);
+                match part {
+                    "input" => self.strings(index, part, 0, &delta, part),
+                    _ => self.contents(index, part, &delta, part),
+                }
             }
         }
         for message in event.all("message") {
-            self.strings(index, "content", 0, &members(message), "content");
+            self.contents(index, "content", &members(message), "content");
         }
         match event.string("type").as_deref() {
             Some("content_block_stop") => self.ended.push(index),
@@ -320,8 +377,8 @@ mod tests {
         let chunk = r#"{"choices":[{"index":1,"delta":{"content":"a","tool_calls":[{"index":2,"function":{"arguments":"{"}}]},"finish_reason":"stop"}]}"#;
         let found = vec![part(1, "content", "a"), part(1, "tool_call", "{")];
         assert_eq!(read(&Format::Chat, chunk), (found, Vec::new(), false));
-        let parts = r#"{"choices":[{"delta":{"Content":[{"type":"x","text":"a"}]}}]}"#;
-        let found = vec![part(0, "content", "x"), part(0, "content", "a")];
+        let parts = r#"{"choices":[{"delta":{"Content":[{"type":"x","text":"a","note":"b"}]}}]}"#;
+        let found = vec![part(0, "content", "a"), part(0, "other", "b")];
         assert_eq!(read(&Format::Chat, parts), (found, Vec::new(), false));
         let chunk = r#"{"choices":[{"text":"b","finish_reason":null}]}"#;
         let found = vec![part(0, "completion", "b")];

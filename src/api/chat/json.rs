@@ -4,6 +4,7 @@
 //! no depth of it matters. Keys that are given twice are both there: which of them another reader
 //! takes, nobody knows.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
@@ -90,6 +91,11 @@ impl<'b> Members<'b> {
         let named = self.0.iter();
         let named = named.filter(move |(name, _)| name.decode().eq_ignore_ascii_case(key));
         named.map(|(_, value)| *value)
+    }
+
+    /// Every key with its value.
+    pub(super) fn named(&self) -> impl Iterator<Item = (Cow<'_, str>, &'b RawValue)> {
+        self.0.iter().map(|(name, value)| (name.decode(), *value))
     }
 
     /// The last value under `key`, which most readers take, if it is a string.

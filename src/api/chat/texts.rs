@@ -180,7 +180,10 @@ impl<'b> Texts<'b> {
     }
 
     fn part(&mut self, role: Role, part: &Members<'b>, depth: usize) {
+        let types = part.all("type").count();
         let role = match part.string("type").as_deref() {
+            // Which of them another reader takes, nobody knows.
+            _ if types > 1 => role,
             Some("tool_result") => Role::Tool,
             Some("document" | "search_result") => Role::Document,
             _ => role,
@@ -204,7 +207,9 @@ impl<'b> Texts<'b> {
             match json::open(source) {
                 Value::Object(source) => {
                     // What is not text is base64 under the same key.
-                    if source.string("type").as_deref() == Some("text") {
+                    let text =
+                        |kind| matches!(json::open(kind), Value::String(s) if s.decode() == "text");
+                    if source.all("type").any(text) {
                         self.strings(role, &source, "data");
                     }
                     for content in source.all("content") {

@@ -52,9 +52,9 @@ pub(super) struct Refusal {
 impl Refusal {
     /// Blocked for what was found.
     pub(super) fn blocked(summary: &Summary) -> Self {
-        // Or for what was not: the policy fails closed.
-        let found = summary.found.iter().any(|k| k.action == Action::Block);
-        let (status, code) = match found {
+        // Or for what was not: the policy fails closed. Of many findings, the one that blocks may not be listed.
+        let listed = summary.found.iter().any(|k| k.action == Action::Block);
+        let (status, code) = match listed || summary.reason.is_none() {
             true => (403, "content_filter"),
             false => (503, "guard_failed"),
         };

@@ -19,6 +19,8 @@ use crate::guard::{Action, Guard, OutputCheck, OutputGuard, Released, Replacemen
 
 /// Texts of one stream at once.
 const MOST_CHANNELS: usize = 256;
+/// Texts of one stream in all.
+const MOST_TEXTS: usize = 4096;
 
 /// Bytes that an event takes beside its own.
 const OVERHEAD: usize = 128;
@@ -219,6 +221,9 @@ impl<'g> EventStream<'g> {
             let open = || self.texts.values().filter(|s| s.guard.is_some()).count();
             if !self.texts.contains_key(channel) && open() >= MOST_CHANNELS {
                 return Err(unreadable("the stream has too many texts at once"));
+            }
+            if !self.texts.contains_key(channel) && self.texts.len() >= MOST_TEXTS {
+                return Err(unreadable("the stream has too many texts"));
             }
             let spoken = self.texts.entry(*channel).or_default();
             let said = literal.decode();

@@ -147,7 +147,11 @@ fn alternatives(words: &[String], any_case: bool) -> Result<String, String> {
     if words.is_empty() {
         return Err("the list is empty".into());
     }
-    let escaped: Vec<String> = words.iter().map(|word| escape(word)).collect();
+    let written = |word: &String| word.trim().chars().map(literal).collect();
+    let escaped: Vec<String> = match any_case {
+        true => words.iter().map(|word| escape(word)).collect(),
+        false => words.iter().map(written).collect(),
+    };
     let case = if any_case { "i" } else { "" };
     Ok(format!("(?{case}:{})", escaped.join("|")))
 }
@@ -165,10 +169,17 @@ fn escape(word: &str) -> String {
         })
         .map(|c| match c {
             c if gap(c) => r"[\s\-_]{1,8}".to_owned(),
-            c if c.is_alphanumeric() => c.to_string(),
-            c => format!(r"\x{{{:X}}}", u32::from(c)),
+            c => literal(c),
         })
         .collect()
+}
+
+/// A character as it is.
+fn literal(c: char) -> String {
+    match c.is_alphanumeric() {
+        true => c.to_string(),
+        false => format!(r"\x{{{:X}}}", u32::from(c)),
+    }
 }
 
 /// Whether no letter or digit goes on at either end. Scripts that write no spaces have no such ends.

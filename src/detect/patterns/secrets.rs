@@ -104,7 +104,7 @@ pub(super) const RULES: &[Rule] = &[
     rule("supabase-key", KEY, Token, "sbp_[a-f0-9]{40}|sb_secret_[A-Za-z0-9_-]{20,60}", 0.96).check(checks::token, 0.0),
 
     // Keys and tokens of any maker.
-    rule("private-key", "PRIVATE_KEY", Word, r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----[A-Za-z0-9+/=\s:,.\\()]*(?:-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----)?", 0.99)
+    rule("private-key", "PRIVATE_KEY", Word, r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----(?:[A-Za-z0-9+/=\s:,.\\()]|[\r\n][ \t]{0,8}[>#*_|%;+-]{1,3}[ \t]{0,8}[A-Za-z0-9+/=\r\n])*(?:(?:[\r\n][ \t]{0,8}[>#*_|%;+-]{1,3}[ \t]{0,8})?-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----)?", 0.99)
         .check(checks::key_block, 0.0),
     rule("jwt", KEY, Token, r"ey[A-Za-z0-9_-]{10,}\.(?:[A-Za-z0-9_-]*\.){1,3}[A-Za-z0-9_-]*", 0.5)
         .check(checks::jwt, 0.95),

@@ -9,10 +9,12 @@ use std::time::Instant;
 use futures_util::{StreamExt, stream};
 
 use super::{Found, OutputGuard};
+use crate::detect::Source;
 use crate::guard::gather::built_in_report;
 use crate::guard::policy::Policies;
 use crate::guard::{
-    Check, CheckError, DetectorReport, DetectorState, Guard, OnError, Segment, Selection, Verdict,
+    Check, CheckError, DetectorReport, DetectorState, Finding, Guard, OnError, Segment, Selection,
+    Verdict,
 };
 
 /// Stands in reports for windows that could not be scanned at all.
@@ -78,7 +80,8 @@ impl OutputGuard<'_> {
     /// The windows that are there from start to end and not scored yet, in order.
     fn complete(&self, last: bool) -> Vec<Window> {
         let mut windows = Vec::new();
-        let mut blocks = self.blocks.clone();
+        let recent = self.blocks.len().saturating_sub(CONTEXT + 1);
+        let mut blocks = self.blocks[recent..].to_vec();
         while self.models
             && let Some(&start) = blocks.last().filter(|start| **start < self.text.len())
             && let Some(end) = cut(&self.text, start, BLOCK, last)
@@ -95,6 +98,31 @@ impl OutputGuard<'_> {
         windows
     }
 
+    /// Whether a detector that reads the stream fails closed.
+    fn fails_closed(&self) -> bool {
+        let rules = self.policy.rules.values();
+        let mut rules = rules.filter(|rule| rule.roles.contains(&self.asked.role));
+        rules.any(|rule| rule.on_error == OnError::Closed)
+    }
+
+    /// Whether the pattern matches the window as it is written, too.
+    fn stands_bare(&self, window: &Window, finding: &Finding) -> bool {
+        let catalog = self.guard.catalog();
+        let source = catalog.detector(&finding.detector).map(|d| d.source);
+        let set = match source {
+            Some(Source::Patterns(family)) => Some(catalog.patterns(family)),
+            _ => self.policy.deny.as_ref(),
+        };
+        let place = finding.start.byte..finding.end.byte;
+        let label = &*finding.label;
+        set.is_some_and(|set| {
+            let matches = set.scan(&window.text);
+            matches
+                .iter()
+                .any(|m| m.span == place && &*m.label == label)
+        })
+    }
+
     /// Keeps what the window says of its block.
     fn take(&mut self, window: &Window, verdict: Result<Verdict, CheckError>) {
         let block = &window.block;
@@ -105,7 +133,7 @@ impl OutputGuard<'_> {
                 report.state = DetectorState::Failed;
                 report.reason = Some(error.to_string());
                 merge(&mut self.reports, report);
-                if self.policy.on_error == OnError::Closed {
+                if self.fails_closed() {
                     self.blocked = true;
                     self.reason = Some(format!("a part could not be scanned: {error}"));
                 }
@@ -128,9 +156,9 @@ impl OutputGuard<'_> {
                 .catalog()
                 .detector(&finding.detector)
                 .is_some_and(|d| d.finds_spans);
-            // Patterns see the text as a whole; windows add what was disguised.
+            // Patterns see the text as a whole; windows add what was disguised, or told by a disguised word.
             let patterns = finding.rule.is_some();
-            if patterns && finding.undone.is_empty() {
+            if patterns && finding.undone.is_empty() && self.stands_bare(window, &finding) {
                 continue;
             }
             let range = if spans || patterns {

@@ -217,6 +217,7 @@ fn find_class(c: char, alike: impl Fn() -> bool) -> Class {
         | 0x1f130..=0x1f149
         | 0x1f150..=0x1f169
         | 0x1f170..=0x1f189 => Class::Styled,
+        0x2460..=0x2468 | 0x24ea => Class::Styled,
         0x1100..=0x11ff => Class::Jamo,
         0x017f
         | 0x0132
@@ -269,6 +270,7 @@ fn find_class(c: char, alike: impl Fn() -> bool) -> Class {
                 Class::Foreign
             }
         }
+        _ if decimal(c).is_some() => Class::Compatible,
         _ if is_combining_mark(c) => Class::ScriptMark,
         _ if c.is_alphabetic() => Class::Shaped,
         _ => Class::Plain,
@@ -283,8 +285,27 @@ pub(super) fn ordinary(c: char, out: &mut Vec<char>) {
         0x1f150..=0x1f169 => out.extend(square(0x1f150)),
         0x1f170..=0x1f189 => out.extend(square(0x1f170)),
         0x249c..=0x24b5 => out.extend(char::from_u32('a' as u32 + (c as u32 - 0x249c))),
-        _ => out.extend(c.nfkc()),
+        _ => match decimal(c) {
+            Some(digit) => out.push(digit),
+            None => out.extend(c.nfkc()),
+        },
     }
+}
+
+/// Zeros of the decimal digits of scripts (general category Nd), of each of which nine more follow.
+const ZEROS: [u32; 37] = [
+    0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xde6,
+    0xe50, 0xed0, 0xf20, 0x1040, 0x1090, 0x17e0, 0x1810, 0x1946, 0x19d0, 0x1a80, 0x1a90, 0x1b50,
+    0x1bb0, 0x1c40, 0x1c50, 0xa620, 0xa8d0, 0xa900, 0xa9d0, 0xa9f0, 0xaa50, 0xabf0, 0x104a0,
+    0x1e950,
+];
+
+/// The ASCII digit that says the same as a decimal digit of another script.
+fn decimal(c: char) -> Option<char> {
+    let code = c as u32;
+    let at = ZEROS.partition_point(|&zero| zero <= code);
+    let zero = ZEROS.get(at.checked_sub(1)?)?;
+    char::from_digit(code - zero, 10)
 }
 
 /// A mark that is struck through or put around a letter.

@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use unicode_normalization::UnicodeNormalization;
+
 use super::class::{Class, class};
 use super::fold::Cell;
 use super::signal::{Record, Transformation};
@@ -101,7 +103,12 @@ fn keep_needed(
     let mut removed = group.len();
     for (i, cell) in group.iter().enumerate() {
         let needed = match cell.class {
-            Class::Variation => i == 0 && selectors == 1 && previous.is_some_and(takes_selector),
+            Class::Variation => {
+                let base = previous.filter(|c| keeps_selector(*c));
+                // Of a digit or sign, only a keycap is made.
+                let keycap = next == Some('\u{20e3}');
+                i == 0 && selectors == 1 && base.is_some_and(|c| !c.is_ascii() || keycap)
+            }
             Class::Joiner => joiners == 1 && joins(previous) && joins(next),
             // What is left of an old Hangul syllable.
             Class::Invisible => {
@@ -128,6 +135,11 @@ fn takes_selector(c: char) -> bool {
         class,
         Class::Shaped | Class::Styled | Class::EastAsian | Class::ScriptMark
     ) || class == Class::Plain && (!c.is_ascii() || c.is_ascii_digit() || c == '#' || c == '*')
+}
+
+/// Whether what `c` is folded to takes a selector as well: of `％` only `%` is left, which has one form.
+fn keeps_selector(c: char) -> bool {
+    takes_selector(c) && std::iter::once(c).nfkc().next().is_none_or(takes_selector)
 }
 
 /// Whether a joiner beside `c` changes how it is written: scripts that are shaped, and emoji.

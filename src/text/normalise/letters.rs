@@ -152,7 +152,9 @@ pub(super) fn settle_marks(cells: &mut Vec<Cell>, before: Option<char>, record: 
                 let on_letter = base.is_some_and(Class::is_alphabetic)
                     || done.is_empty() && before.is_some_and(char::is_alphanumeric);
                 let struck = on_letter && marks.iter().all(|cell| is_stroke(cell.c));
-                if marks.len() > MOST_MARKS || struck {
+                // No spelling puts marks on digits: without them the number is the same.
+                let on_digit = done.last().is_some_and(|cell| cell.c.is_ascii_digit());
+                if marks.len() > MOST_MARKS || struck || on_digit {
                     let range = cell.from.start..cells[at + run - 1].from.end;
                     record.note(Transformation::StackedMarks, range, run);
                 } else {

@@ -447,11 +447,29 @@ proptest! {
     }
 
     #[test]
-    fn folding_is_done_once(text in "(\\PC|\u{301}|\u{338}|\u{200d}|ｇ|𝐠|а|ё|漢|🙂){0,60}") {
+    fn folding_is_done_once(text in "(\\PC|\u{301}|\u{338}|\u{200d}|\u{e0100}|\u{fe0f}|ｇ|％|™|𝐠|а|ё|漢|🙂){0,60}") {
         let once = normalise(&text).text.into_owned();
         let again = normalise(&once);
         // What was folded last may still change the form, never the letters, of its neighbours.
         prop_assert_eq!(again.text.nfkc().to_string(), once.nfkc().to_string());
+    }
+}
+
+#[test]
+fn digits_of_any_script_are_digits() {
+    for (said, read) in [
+        ("+٩٦٦ ٥٠ ١٢٣ ٤٥٦٧", "+966 50 123 4567"),
+        ("शहर २३४५", "शहर 2345"),
+        ("۰۹۱۲۱۲۳۴۵۶۷", "09121234567"),
+        ("④①①①", "4111"),
+        ("192.168\u{fe0f}.1\u{332}0\u{332}.2", "192.168.10.2"),
+    ] {
+        let normalised = normalise(said);
+        assert_eq!(normalised.text, read);
+        assert!(normalised.obfuscation().score < 0.5, "{said}");
+    }
+    for kept in ["①", "x²", "1\u{fe0f}\u{20e3}", "ℵ₀"] {
+        assert_eq!(normalise(kept).text, kept);
     }
 }
 
