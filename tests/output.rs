@@ -262,21 +262,34 @@ async fn a_block_comes_early_and_nothing_follows_it() {
         .policies
         .insert("strict".into(), toml::from_str(policy).unwrap());
     let server = TestServer::start(config).await;
-    let text = format!(
-        "{} key AKIAIOSFODNN7EXAMPLQ then {}",
-        "before ".repeat(20),
-        "after ".repeat(500)
-    );
-    let (texts, verdict) = guarded(&server, "strict", cuts(&text, std::iter::repeat(10)))
-        .await
-        .unwrap();
-    let released = texts.concat();
+    let (said, messages) = tokio::sync::mpsc::channel(4);
+    let mut client = server.client().await;
+    let messages = tokio_stream::wrappers::ReceiverStream::new(messages);
+    said.send(start("strict")).await.unwrap();
+    said.send(chunk(&"before ".repeat(60))).await.unwrap();
+    let mut answers = client.guard_output(messages).await.unwrap().into_inner();
+    let mut next = async || answers.message().await.unwrap().unwrap().message.unwrap();
+    let guard_output_response::Message::Text(released) = next().await else {
+        panic!("a verdict on text that goes on");
+    };
+    assert!(released.starts_with("before "), "{released}");
+    // The caller goes on and never ends its text.
+    let rest = format!("key AKIAIOSFODNN7EXAMPLQ then {}", "after ".repeat(500));
+    for part in cuts(&rest, std::iter::repeat(10)) {
+        if said.send(chunk(&part)).await.is_err() {
+            break;
+        }
+    }
+    let verdict = loop {
+        match next().await {
+            guard_output_response::Message::Text(text) => {
+                assert!(!text.contains("AKIA") && !text.contains("after"), "{text}");
+            }
+            guard_output_response::Message::Verdict(verdict) => break verdict,
+        }
+    };
     assert_eq!(verdict.action(), Action::Block);
-    assert!(
-        released.starts_with("before ") && !released.contains("AKIA"),
-        "{released}"
-    );
-    assert!(!released.contains("after"));
+    drop(said);
     server.stop().await;
 }
 
