@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -73,20 +74,22 @@ def measure_test(run: Predict, folder: Path, thresholds: dict[str, dict[str, flo
     return {"injection": injection, "toxicity": toxicity, "pii": pii}
 
 
-def _once(path: Path, make: Callable[[], Any]) -> Any:
-    """The JSON of a step that is done already, or the step's result."""
-    if not path.exists():
-        path.write_text(json.dumps(make(), indent=1))
-    return json.loads(path.read_text())
+def _once(path: Path, package: Path, make: Callable[[], Any]) -> Any:
+    """What a step says of a package's weights: as it was written down, or anew where they are others."""
+    weights = hashlib.sha256((package / "model.safetensors").read_bytes()).hexdigest()
+    known = json.loads(path.read_text()) if path.exists() else {}
+    if known.get("weights") != weights:
+        path.write_text(json.dumps({"weights": weights, "result": make()}, indent=1))
+    return json.loads(path.read_text())["result"]
 
 
 def write_package(out: Path, raw: Path, held: Path, folder: Path, work: Path, seed: int) -> None:
     """Thresholds, shipped weights, guard.toml and model card from the raw and the held-out weights."""
     train = folder / "train"
     threshold, calibration = _once(
-        work / "calibration.json", lambda: calibrate(predictor(*export.load(raw)), train, seed, False))
+        work / "calibration.json", raw, lambda: calibrate(predictor(*export.load(raw)), train, seed, False))
     chosen, validation = _once(
-        work / "validation.json", lambda: measure_validation(predictor(*export.load(held)), train, seed))
+        work / "validation.json", held, lambda: measure_validation(predictor(*export.load(held)), train, seed))
     # The held-out weights as a package of their own, to measure them through the server.
     validate.write(train, work / "validation")
     for weights, where, value in ((held, work / "validation" / "package", chosen.pop("injection")["INJECTION"]),
@@ -95,7 +98,7 @@ def write_package(out: Path, raw: Path, held: Path, folder: Path, work: Path, se
         export.finish(weights, value, where)
         export.save_guard({"injection": {"INJECTION": 0.5}, **chosen}, where)
     chosen = {"injection": {"INJECTION": 0.5}, **chosen}
-    test = _once(work / "test.json",
+    test = _once(work / "test.json", out,
                  lambda: measure_test(predictor(*export.load(out)), folder / "test", chosen))
     card.write(out, chosen, validation, calibration, test)
 

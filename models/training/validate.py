@@ -33,7 +33,10 @@ def entities(folder: Path) -> list[Example]:
 
 
 def generated_injection(seed: int, count: int = 300) -> list[Example]:
-    """Templates that training never draws: attacks, hidden attacks, evasions, look-alikes."""
+    """Attacks, hidden attacks, evasions and look-alikes of templates that training never draws.
+
+    The documents that carry attacks, or none, are of the same templates as in training.
+    """
     rng = random.Random(f"validation:{seed}")
     rows = []
     for _ in range(count):

@@ -100,8 +100,8 @@ RECORDS: list[dict[str, str]] = [
 ]
 
 
-def _tool(extra: str | None, rng: random.Random, validation: bool = False) -> str:
-    shape = pick(RECORDS, rng, validation)
+def _tool(extra: str | None, rng: random.Random) -> str:
+    shape = pick(RECORDS, rng, False)
     rows = [{k: expand(v, SLOTS, rng) for k, v in shape.items()} for _ in range(rng.randint(1, 5))]
     if extra is not None:
         row = rng.choice(rows)
