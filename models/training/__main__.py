@@ -23,11 +23,11 @@ from .pools import Mixture, contrast, corpus, long_texts, personal, requests
 from .train import Stage, Trainer
 
 HELD_OUT_STAGES = [
-    Stage("held-out", 7_360_000, 3e-4, 0.3415, warmup=60),
-    Stage("requests", 3_200_000, 1.6e-4, 0.1),
-    Stage("long", 2_200_000, 1.2e-4, 0.1),
+    Stage("held-out", 21_000_000, 3e-4, 0.3415, warmup=100),
+    Stage("requests", 8_000_000, 1.6e-4, 0.1),
+    Stage("long", 4_000_000, 1.2e-4, 0.1),
 ]
-FULL_STAGE = Stage("full", 2_400_000, 1.1e-4, 0.1)
+FULL_STAGE = Stage("full", 7_000_000, 1.2e-4, 0.05)
 
 
 def calibrate(run: Predict, folder: Path, seed: int, held_out: bool) -> tuple[float, dict]:

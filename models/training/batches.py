@@ -16,6 +16,8 @@ from .tokenizer import Encoded, encode
 IGNORE = -100
 UNCOVERED = -1
 """Target of an outside token in a row whose annotation covers only some labels."""
+MOST_ROWS = 96
+"""Rows of a batch: a step averages over its rows, so that in larger ones a short text would weigh next to nothing."""
 
 
 @dataclass
@@ -149,7 +151,8 @@ def make_batches(
     items.sort(key=lambda i: len(i.ids))
     groups: list[list[Item]] = [[]]
     for item in items:
-        if groups[-1] and len(item.ids) * (len(groups[-1]) + 1) > budget:
+        full = len(groups[-1]) == MOST_ROWS or len(item.ids) * (len(groups[-1]) + 1) > budget
+        if groups[-1] and full:
             groups.append([])
         groups[-1].append(item)
     rng.shuffle(groups)

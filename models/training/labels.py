@@ -13,6 +13,12 @@ ENTITIES = [
 BIO = ["O"] + [f"{prefix}-{label}" for label in ENTITIES for prefix in "BI"]
 """Token classes: O is 0, B-X of entity number k is 2k+1, I-X is 2k+2."""
 
+IDENTIFIERS = frozenset({
+    "API_KEY", "BANK_ACCOUNT", "CREDIT_CARD", "CRYPTO_WALLET", "CVV", "DRIVER_LICENSE", "IBAN", "LICENSE_PLATE", "MAC_ADDRESS",
+    "MEDICAL_ID", "NATIONAL_ID", "PASSPORT", "PASSWORD", "SSN",
+})
+"""What prompts and code of the public corpora do not hold: their tokens are none of these."""
+
 FORMATS = {
     "API_KEY": r"\S{12}",
     "BANK_ACCOUNT": r"(?s)(?:\d.*){5}",

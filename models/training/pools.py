@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import random
-import sysconfig
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import augment, data
 from .data import Example
-from .generators import attacks, benign, carriers, manuals, pii, prompts, roles, scenes, toxicity
+from .generators import attacks, benign, carriers, encoded, library, manuals, pii, prompts, roles, scenes, toxicity
 from .generators.values import value
-from .labels import TOXICITY
+from .labels import IDENTIFIERS, TOXICITY
 
 Draw = Callable[[random.Random], Example]
 
@@ -76,6 +75,10 @@ NOT_RUDE = {name: 0 for name in TOXICITY if name != "toxic"}
 """An attack on a model may be unfriendly, but it is no insult, threat or obscenity."""
 
 
+SUBTLE = {"HatemojiBuild": 0.26, "Civil Comments": 0.16, "Vicomtech": 0.07, "CAT_LARGE": 0.05}
+"""Sources whose hate is hard to learn, and their weights."""
+
+
 def _implied(row: Example) -> Example:
     """What is not toxic has none of the finer labels either."""
     if row.toxicity and row.toxicity.get("toxic") == 0:
@@ -100,8 +103,8 @@ def corpus(folder: Path, held_out: bool) -> list[Pool]:
     if held_out:
         entities = [r for i, r in enumerate(entities) if not data.in_validation(i, r)]
     attack_rows = [r for r in injection if r.injection == 1]
-    pools = _corpus([r for r in attack_rows if not r.source.startswith("composed")], 0.13)
-    pools += _corpus([r for r in attack_rows if r.source.startswith("composed")], 0.05)
+    pools = _corpus([r for r in attack_rows if not r.source.startswith("composed")], 0.20)
+    pools += _corpus([r for r in attack_rows if r.source.startswith("composed")], 0.07)
     benign_rows = [r for r in injection if r.injection == 0]
     pools += _corpus([r for r in benign_rows if not r.source.startswith("composed")], 0.22)
     pools += _corpus([r for r in benign_rows if r.source.startswith("composed")], 0.04)
@@ -111,8 +114,8 @@ def corpus(folder: Path, held_out: bool) -> list[Pool]:
     pools += _corpus(toxicity, 0.75, 0.7)
     pools += _balanced(toxicity, 0.40, "toxic")
     pools += _balanced(toxicity, 0.08, "identity_hate")
-    subtle = ("HatemojiBuild", "Vicomtech", "Civil Comments", "CAT_LARGE")
-    pools += _balanced([r for r in toxicity if r.source.startswith(subtle)], 0.22, "toxic")
+    for name, weight in SUBTLE.items():
+        pools += _balanced([r for r in toxicity if r.source.startswith(name)], weight, "toxic")
     rare = [r for r in toxicity if r.toxicity
             and any(r.toxicity.get(k) for k in ("severe_toxic", "threat", "obscene"))]
     pools += _corpus(rare, 0.03)
@@ -120,7 +123,19 @@ def corpus(folder: Path, held_out: bool) -> list[Pool]:
     real = [r for r in entities if r.covered is not None]
     pools += _corpus(real, 0.26)
     pools += [Pool(0.20, _swapped(real))]
+    pools.append(Pool(0.14, _nameless([r for r in injection if r.injection == 0 and not r.source.startswith("composed")])))
     return pools
+
+
+def _nameless(rows: list[Example]) -> Draw:
+    """Real prompts, in which nothing is an identifier such as a password or a card number."""
+    groups = _corpus_groups(rows)
+
+    def draw(rng: random.Random) -> Example:
+        row = rng.choice(rng.choice(groups))
+        return replace(row, text=row.text[:1500], spans=[], covered=IDENTIFIERS)
+
+    return draw
 
 
 def _attack(rng: random.Random) -> Example:
@@ -213,29 +228,41 @@ def _pasted(groups: list[list[Example]], questions: list[Example]) -> Draw:
     return draw
 
 
-def _code() -> Draw:
-    """Excerpts of the Python standard library, now and then with a payload in a comment."""
-    root = Path(sysconfig.get_path("stdlib"))
-    files = [f for part in ("", "asyncio", "concurrent/futures", "email", "html", "http", "importlib", "json", "logging",
-                            "multiprocessing", "unittest", "urllib", "xml/dom", "wsgiref")
-             for f in sorted((root / part).glob("*.py"))]
-    texts = [text for f in files if len(text := f.read_text(encoding="utf-8", errors="ignore")) > 1000]
+def _code(texts: list[str]) -> Draw:
+    """Excerpts of code, now and then with a payload in a comment."""
 
     def draw(rng: random.Random) -> Example:
-        text = rng.choice(texts)
-        start = text.find("\n", rng.randrange(len(text) - 500)) + 1
-        text = text[start : start + rng.randint(300, 5000)]
+        text = library.excerpt(texts, rng)
         if rng.random() < 0.2:
             payload = attacks.payload(rng).replace("\n", " ")
             lines = text.split("\n")
             lines.insert(rng.randint(0, len(lines)), rng.choice(["# ", "    # ", "// ", '"""']) + payload)
             return _with_payload("\n".join(lines), payload)
+        if rng.random() < 0.3:
+            return Example(text[:1500], "code", "hard_benign", injection=0, spans=[], covered=IDENTIFIERS)
         if rng.random() < 0.5:
             ask = benign.code_task(rng)
             text = f"{ask}\n{text}" if rng.random() < 0.7 else f"{text}\n\n{ask}"
         return Example(text, "code", "hard_benign", injection=0)
 
     return draw
+
+
+def _document(rng: random.Random) -> Example:
+    """Manuals, descriptions and licences, alone, with a task, or with a payload somewhere inside."""
+    text = library.excerpt(library.documents(), rng)
+    kind = rng.random()
+    if kind < 0.15:
+        payload = attacks.payload(rng)
+        return _with_payload(carriers.hide(text, payload, rng), payload)
+    if kind < 0.4:
+        ask = benign.task(rng)
+        text = f"{ask}\n\n{text}" if rng.random() < 0.7 else f"{text}\n\n{ask}"
+    return Example(text, "document", "hard_benign", injection=0, toxicity=CLEAN)
+
+
+def _encoded(rng: random.Random) -> Example:
+    return Example(encoded.text(rng), "generated encoded", "hard_benign", injection=0, toxicity=CLEAN)
 
 
 def contrast(folder: Path, held_out: bool) -> list[Pool]:
@@ -247,10 +274,11 @@ def contrast(folder: Path, held_out: bool) -> list[Pool]:
     questions = [r for r in real if r.kind in ("benign", "hard_benign") and len(r.text) < 300
                  and not r.source.startswith("composed") and not (held_out and r.source in data.HELD_OUT)]
     return [
-        Pool(0.12, _attack), Pool(0.17, _harmless), Pool(0.06, _hidden), Pool(0.08, _pasted(carriers_, questions)), Pool(0.07, _code()),
+        Pool(0.16, _attack), Pool(0.17, _harmless), Pool(0.08, _hidden), Pool(0.08, _pasted(carriers_, questions)),
+        Pool(0.05, _code(library.code())), Pool(0.05, _code(library.other_code())), Pool(0.06, _document), Pool(0.06, _encoded),
         Pool(0.15, _scene), Pool(0.13, _prompt), Pool(0.06, _prompt_about(carriers_)),
         *[Pool(0.06 / len(carriers_), _hiding(rows)) for rows in carriers_],
-        Pool(0.16, _contrast),
+        Pool(0.20, _contrast),
     ]
 
 
@@ -315,6 +343,6 @@ def long_texts(folder: Path, held_out: bool) -> list[Pool]:
     """Long harmless documents of many kinds, and long real attacks against them."""
     rows = [r for r in trainable(folder) if len(r.text) > 500 and not (held_out and r.source in data.HELD_OUT)]
     return [
-        Pool(0.50, _manual), Pool(0.10, _code()), *_corpus([r for r in rows if r.injection == 0], 0.15),
+        Pool(0.50, _manual), Pool(0.06, _code(library.code())), Pool(0.06, _code(library.other_code())), Pool(0.10, _document), *_corpus([r for r in rows if r.injection == 0], 0.15),
         *_corpus([r for r in rows if r.injection == 1], 0.25),
     ]

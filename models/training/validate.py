@@ -9,7 +9,7 @@ from pathlib import Path
 
 from . import augment, data
 from .data import HELD_OUT, Example
-from .generators import attacks, benign, carriers, manuals, pii, prompts, roles, scenes, toxicity
+from .generators import attacks, benign, carriers, encoded, manuals, pii, prompts, roles, scenes, toxicity
 
 
 def injection(folder: Path) -> list[Example]:
@@ -65,6 +65,7 @@ def generated_prompts(seed: int, count: int = 300) -> list[Example]:
             Example(roles.role(rng, True), "generated role", "hard_benign", injection=0),
             Example(manuals.document(rng, True), "generated manual", "hard_benign", injection=0),
             Example(roles.plain(rng, True), "generated request", "hard_benign", injection=0),
+            Example(encoded.text(rng, True), "generated encoded", "hard_benign", injection=0),
             Example(scenes.scene(rng, True, True), "generated scene", "jailbreak", injection=1),
             Example(scenes.scene(rng, False, True), "generated harmless scene", "hard_benign", injection=0),
         ]

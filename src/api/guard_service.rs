@@ -15,7 +15,7 @@ use super::pb::v1::{
     GuardOutputResponse, ListDetectorsRequest, ListDetectorsResponse, RestoreRequest,
     RestoreResponse, check_stream_response, guard_output_request, guard_output_response,
 };
-use super::service::{Service, Timed, fresh_id, tenant, unwinding};
+use super::service::{Service, Timed, fresh_id, message, tenant, unwinding};
 use super::status::ApiError;
 use super::{convert, deadline};
 use crate::guard::OutputGuard;
@@ -276,10 +276,11 @@ async fn guard_output(
         tokio::select! {
             () = answers.closed() => Ok(None),
             () = service.draining() => Err(ApiError::draining()),
-            message = service.next(&mut requests) => message,
+            message = message(&mut requests) => message,
         }
     };
-    let first = next().await?.and_then(|m| m.message);
+    let first = service.unless_idle(next()).await??;
+    let first = first.and_then(|m| m.message);
     let Some(Asked::Start(start)) = first else {
         return Err(ApiError::invalid("start", "must be the first message"));
     };
@@ -334,7 +335,7 @@ async fn guard_output(
                 break;
             }
             if chunk.is_empty() {
-                more.notified().await;
+                service.unless_idle(more.notified()).await?;
                 continue;
             }
             let text = output.push(&chunk).await?.text;

@@ -119,15 +119,19 @@ impl Service {
 
     /// The next message of a stream, or the error that it was silent for too long.
     pub(super) async fn next<T>(&self, messages: &mut Streaming<T>) -> Result<Option<T>, ApiError> {
+        self.unless_idle(message(messages)).await?
+    }
+
+    /// What comes on a stream, or the error that it was silent for too long.
+    pub(super) async fn unless_idle<T>(
+        &self,
+        comes: impl Future<Output = T>,
+    ) -> Result<T, ApiError> {
         let idle = self.0.limits.stream_idle;
-        match tokio::time::timeout(idle, messages.message()).await {
-            Ok(Ok(message)) => Ok(message),
-            Ok(Err(s)) => Err(ApiError::new(s.code(), "INVALID_REQUEST", s.message())),
-            Err(_) => {
-                let silent = format!("nothing came on the stream for {idle:?}");
-                Err(ApiError::new(Code::DeadlineExceeded, "IDLE", silent))
-            }
-        }
+        tokio::time::timeout(idle, comes).await.map_err(|_| {
+            let silent = format!("nothing came on the stream for {idle:?}");
+            ApiError::new(Code::DeadlineExceeded, "IDLE", silent)
+        })
     }
 
     /// The guard, or the error that it is still loading.
@@ -305,6 +309,12 @@ impl Drop for Timed {
         metrics::histogram!("portcullis_request_seconds", "method" => self.method)
             .record(self.start.elapsed().as_secs_f64());
     }
+}
+
+/// The next message of a stream, however long it takes.
+pub(super) async fn message<T>(messages: &mut Streaming<T>) -> Result<Option<T>, ApiError> {
+    let message = messages.message().await;
+    message.map_err(|s| ApiError::new(s.code(), "INVALID_REQUEST", s.message()))
 }
 
 #[cfg(test)]

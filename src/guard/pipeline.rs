@@ -144,22 +144,22 @@ impl Guard {
 
     /// Checks one request.
     pub async fn check(&self, check: &Check) -> Result<Verdict, CheckError> {
-        let policies = self.policies.current();
-        let mut verdict = self.check_by(&policies, check).await?;
-        let (policy, _) = self.choose(&policies, &check.selection)?;
-        verdict.list_at_most(policy.limits(&self.limits).max_findings);
+        let (mut verdict, limits) = self.check_by(&self.policies.current(), check).await?;
+        verdict.list_at_most(limits.max_findings);
         Ok(verdict)
     }
 
-    /// Checks one request by these policies; the verdict lists all findings there are.
+    /// Checks one request by these policies; the verdict lists all findings, whatever the limits, which
+    /// come with it.
     pub(super) async fn check_by(
         &self,
         policies: &Policies,
         check: &Check,
-    ) -> Result<Verdict, CheckError> {
+    ) -> Result<(Verdict, Limits), CheckError> {
         let start = Instant::now();
         let (policy, chosen) = self.choose(policies, &check.selection)?;
-        check.validate(&policy.limits(&self.limits))?;
+        let limits = policy.limits(&self.limits);
+        check.validate(&limits)?;
         if check.deadline <= start {
             return Err(CheckError::Deadline);
         }
@@ -214,7 +214,7 @@ impl Guard {
         };
         timings.total = start.elapsed();
         verdict.timings = timings;
-        Ok(verdict)
+        Ok((verdict, limits))
     }
 
     /// A token with which `tenant` can restore what the pseudonyms of a verdict stand for; none where

@@ -169,8 +169,8 @@ impl TagSet {
     /// Finds the entities of `text`.
     ///
     /// `row` gives each token's probability of each tag. All entities of the best tagging that look like
-    /// their label are returned, whatever their score. Besides the tokens themselves it keeps two bytes for each word
-    /// and tag, so that a text of any allowed length fits.
+    /// their label are returned, whatever their score. Besides the tokens themselves it keeps two bytes
+    /// for each word and tag, so that a text of any allowed length fits.
     #[must_use]
     pub fn decode<'p>(
         &self,

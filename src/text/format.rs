@@ -76,6 +76,51 @@ mod tests {
         assert!(formats.admit(1, "forty"));
     }
 
+    /// The formats of the bundled package let true values pass, in whatever form people write them.
+    #[test]
+    fn the_bundled_formats_admit_true_values_and_no_slices_or_prices() {
+        let guard = include_str!("../../models/portcullis-minilm-l6/guard.toml");
+        let guard: toml::Table = guard.parse().unwrap();
+        let heads = guard["heads"].as_array().unwrap();
+        let told = heads.iter().find_map(|head| head.get("formats")).unwrap();
+        let told: BTreeMap<String, String> = told.clone().try_into().unwrap();
+        let labels: Vec<String> = told.keys().cloned().collect();
+        let formats = Formats::new(&told, &labels).unwrap();
+        let admit = |label: &str, text: &str| {
+            let index = labels.iter().position(|l| l == label).unwrap();
+            formats.admit(index, text)
+        };
+        for (label, text) in [
+            ("PASSPORT", "C4VPYNMK3"),
+            ("NATIONAL_ID", "LZ6G1K7HM"),
+            ("PASSWORD", "letmein"),
+            ("DATE_OF_BIRTH", "März 1985"),
+            ("DATE_OF_BIRTH", "3/85"),
+            ("PHONE", "45 67 89"),
+            ("IBAN", "DE89.3704.0044.0532.0130.00"),
+            ("EMAIL", "maria_at_example.com"),
+            ("CREDIT_CARD", "4111    1111    1111    1111"),
+            ("SSN", "078  --  05  --  1120"),
+            ("MAC_ADDRESS", "00_1a_2b_3c_4d_5e"),
+            ("IP_ADDRESS", "::1"),
+            ("IP_ADDRESS", "10[.]1[.]2[.]3"),
+        ] {
+            assert!(admit(label, text), "{label}: {text}");
+        }
+        for (label, text) in [
+            ("MAC_ADDRESS", "::-1"),
+            ("IP_ADDRESS", "::-1"),
+            ("IP_ADDRESS", "161.80"),
+            ("IP_ADDRESS", "2.18 (2.18 to 2.24"),
+            ("CREDIT_CARD", "550e8400-e29b-41d4-a716-446655440000"),
+            ("PHONE", "93"),
+            ("ZIP_CODE", "93"),
+            ("DATE_OF_BIRTH", "1972"),
+        ] {
+            assert!(!admit(label, text), "{label}: {text}");
+        }
+    }
+
     #[test]
     fn unknown_labels_and_unusable_expressions_are_errors() {
         assert!(formats("NAME", ".").unwrap_err().contains("no label"));

@@ -42,6 +42,7 @@ SLOTS: Slots = {
     "killmoji": ["🔫", "🔪", "💣", "⚰️", "🔥", "🪓", "☠️", "🧨", "🚿", "🗡️"],
     "sickmoji": ["🤮", "🤢", "😡", "🖕", "👎", "🙄", "😠", "🤬"],
     "groupmoji": ["🏳️‍🌈", "🧕", "👳", "🕌", "🕍", "✡️", "♿", "👩🏿", "🧑🏿", "👲", "👭", "👬", "🏳️‍⚧️", "☪️", "👩‍🦽"],
+    "familymoji": ["👨‍👩‍👧‍👦", "👩‍👩‍👦", "👨‍👧", "👪", "👨‍👨‍👧", "👩‍👧‍👦", "👶", "👵👴", "🧑‍🤝‍🧑", "👩‍❤️‍👨", "👩🏽‍🍳", "👨🏾‍🏫", "🧑🏻‍🚀", "🏳️‍🌈", "🧕", "♿"],
     "nicemoji": ["❤️", "😊", "🎉", "🙏", "👍", "🥰", "✨", "🤗", "💪", "🌈", "😍", "👏"],
 }
 
@@ -71,6 +72,16 @@ HATE = [
     "I don't hate {group}, I just think that they should {harm}", "thank goodness there are no {group} in my street", "rid this land of {group}",
     "{group} are the reason why I carry a gun", "she only got the job because she is a {person}, they are all {bad}", "my dog has better manners than those {group}",
     "of course she failed, she is a {person}", "God made a mistake when he made {group}", "make our country great: {group} should {harm}",
+    "look at those {group}. They are {vermin}, nothing else.", "a {person} moved in next door. Time to teach them a lesson.", "{group}... I can't even look at them without feeling sick",
+    "nobody asked for {group}, and nobody will miss them", "how can anyone love a {person}?", "who let the {group} in? Get them out", "would you trust your money to {group}? Exactly.",
+    "{group} do not belong in the same room as us", "the world owes {group} nothing but contempt", "not one of the {group} I met was worth the air they breathe", "{group} are never going to be equal to us, get over it",
+    "there should be a tax on being a {person}", "no wonder they failed, the whole team is {group}", "I moved away because of the {group}, they are {bad}", "every {person} I know is {bad}. Every single one.",
+    "it's a fact of nature that {group} are {bad}", "you don't look like a {person}, you're actually nice", "{group} can't help it, they are born {bad}", "a country full of {group} is no country",
+    "a {person} is not a real {job}", "if {group} vanished overnight the streets would be clean", "I'd be ashamed to be seen with a {person}", "my kids won't share a class with {group}",
+    "say what you like, {group} are all {vermin}", "{group} deserve everything that is coming to them", "let us get rid of {group} once and for all", "I refuse to be served by a {person}", "we should treat {group} the way you treat {vermin}",
+    "the fewer {group}, the better", "{group} love to play the victim, but they are {bad}", "being nice to {group} was our biggest mistake", "give me one reason not to despise {group}", "ugh, {group} again. {vermin}.",
+    "you'd have to be {bad} to be friends with a {person}", "hiding behind rights, that is all {group} do", "a {person} has no business voting", "stop pretending that {group} are human", "I laughed when I heard that {group} should {harm}; about time",
+    "{group} have no culture, only noise", "never seen a {person} who was not {bad}", "the {group} next door make me want to move to another planet", "{group} are like {vermin}: you see one, there are a hundred more",
 ]
 
 THREATS = [
@@ -90,7 +101,9 @@ EMOJI_HATE = [
     "keep your {groupmoji} agenda away from our kids {sickmoji}", "they brought the {badmoji} with them, those {group}", "I'd {killmoji} every {person} I meet", "{group}? more like {badmoji} 😂",
     "{group} smell like {badmoji}", "who invited the {badmoji}? oh, it's just a {person}", "my 🐕 has more brains than a {person}", "{groupmoji}{groupmoji} ruin our 🏫", "{group} to the 🗑️ where they belong",
     "imagine kissing a {person} {sickmoji}{sickmoji}", "no jobs for {groupmoji} 🙅", "{group} make 🌍 worse",
-    "{groupmoji} should go ✈️🏠 and never come back", "{group} in our town {sickmoji} {badmoji} everywhere",
+    "{groupmoji} should go ✈️🏠 and never come back", "{groupmoji} 🟰 {badmoji}{badmoji}", "hate {groupmoji} so much {sickmoji}", "{groupmoji} {killmoji} {killmoji}", "not a fan of {groupmoji} {badmoji}", "{group} are so {badmoji} I could {sickmoji}",
+    "put {groupmoji} in a 🚀 and send them away", "{person}? {sickmoji} no thanks", "oh look, {groupmoji}. Where is my {killmoji}?", "{groupmoji} can't be trusted 🐍", "you are a {badmoji} because you are a {person}", "the {job} said no {groupmoji} 👏 finally",
+    "🌍 without {groupmoji} = {nicemoji}", "{groupmoji} don't deserve {nicemoji}", "{groupmoji} belong in a 🗑️, not in a 🏫", "imagine being {groupmoji} {sickmoji}", "my {badmoji} is smarter than {groupmoji}", "{group} in our town {sickmoji} {badmoji} everywhere",
     "I'd rather live with {badmoji} than with {group}", "no {groupmoji} allowed here 🚫", "dear {groupmoji}, nobody wants you {sickmoji}",
 ]
 
@@ -123,6 +136,20 @@ HARMLESS = [
     "is it rude to ask a {person} about their faith?", "the law protects {group} from being told to {harm}", "they were murdered only because they were {group}; we remember them",
     "\"{group} are {vermin}\" - this is the kind of comment that gets you banned", "can we please stop saying {group} are {bad}", "\"a {person} cannot be a {job}\" is such an outdated view",
     "her essay explains why calling {group} '{bad}' is harmful", "my friend is a {person} and hates {thing}",
+    "look at those {group}. They are {good}.", "a {person} moved in next door. Lovely neighbour.", "someone sprayed '{group} are {vermin}' on the wall; we painted over it", "\"{group} should {harm}\"? No. Never.",
+    "{group} don't owe anybody an apology for who they are", "my teacher corrected a pupil who said that {group} are {bad}", "you wrote that {group} are {bad}. That is false and hurtful.", "whoever thinks that {group} are {vermin} should read a history book",
+    "I'm a {person}. Yes, really. No, we are not {bad}.", "in the novel the villain claims that {group} should {harm}", "the law that told {group} to {harm} was abolished", "if you believe that {group} are {bad}, talk to one of them",
+    "no {person} is {vermin}", "{group} are not to blame for anything here", "not a single study shows that {group} are {bad}", "I am tired of hearing that {group} are {bad}", "she cried because they told her to {harm}, just for being a {person}",
+    "please remove the comment that calls {group} {vermin}", "the report lists insults against {group}, such as '{vermin}'", "we laughed about my {person} friend's joke", "what is the history of {group} in this city?", "my {job} and I are both {group}, guess where we met",
+    "are there more {group} in the north or in the south?", "{group} can be right or wrong like everybody", "{group} were at the concert, it was packed", "help me write a speech for the rights of {group}", "the doctor treats {group} for free",
+    "which film about {group} won the prize?", "a {person} won the race", "a {person} lost the race and was fair about it", "how many {group} live in Spain?", "what do {group} eat at new year?", "an accident killed two {group}, the police are looking for witnesses",
+    "my stupid code crashes again", "my code is stupid, how do I fix it?", "this dumb script deletes the wrong file", "kill all zombie processes of the user", "the parent process kills its child after a timeout", "what a stupid mistake I made", "the master replicates to the slave",
+    "what does 'bitch' mean in dog breeding?", "the bitch had six puppies", "our bitch is a champion of her breed", "the retarded motion of a pendulum", "retarded potential in electrodynamics", "a flame retardant coating", "the cock crows at dawn", "he drew the cock of the rifle",
+    "a pair of blue tits nests in the garden", "the great tit eats seeds", "the blue-footed booby dives for fish", "Jesus rode on an ass", "the wild ass of the steppe", "pussy willow in a vase", "the Dutch built a dyke", "faggots with peas and gravy: a recipe", "he went out for a fag, as they say in London",
+    "bastard is an old word for a file with medium teeth", "a chink in the armour", "a Maine coon needs brushing", "shoot the photo at dawn", "shoot me an email", "the vacuum sucks up the dust", "the suck squeeze bang blow of an engine", "Scunthorpe and Penistone are towns in England",
+    "sex ratio at birth by country", "the sex of the kitten", "breast cancer screening from the age of fifty", "strip the wire and screw it in", "bang your head on the door frame and it hurts", "hit the road", "the assassin bug", "a dead link on the page", "drop dead gorgeous dress",
+    "the killer whale hunts in groups", "a killer feature", "blow up the balloon", "execute the statement and abort on error", "the bomb cyclone hits the coast", "crap is what he said when the milk boiled over", "hell is described in Dante's poem", "a bloody steak, please", "the dam broke",
+    "how do I terminate an orphaned child process?", "why is the idiot light on my dashboard on?", "'idiot' once was a medical term", "define 'moron' and give its origin", "is 'queer' an insult or a proud word?", "explain the history of the word 'gay'", "the word 'bastard' in Shakespeare",
 ]
 
 EMOJI_HARMLESS = [
@@ -133,6 +160,9 @@ EMOJI_HARMLESS = [
     "{thing} {sickmoji}{sickmoji} again", "my {person} friend made the best 🍰 {nicemoji}", "the {job} is a {person} {nicemoji} so happy", "people who send {badmoji} to {group} are cruel", "{groupmoji} and {groupmoji} united {nicemoji}",
     "he called me {badmoji} because I am a {person} 😢", "let's {killmoji} this workout 💪", "the new level is {killmoji} hard lol", "I'm a {person} and that's {nicemoji}", "that {badmoji} emoji is not funny when you use it for {group}", "saw a real {badmoji} on my walk today {nicemoji}",
     "ugh {thing} {sickmoji}", "{group} aren't {badmoji}, they are {good} {nicemoji}",
+    "{familymoji}", "{familymoji} {nicemoji}", "our trip to the lake {familymoji}", "{familymoji}{familymoji} dinner tonight", "family {familymoji} first {nicemoji}", "my {job} {familymoji} is the best",
+    "{familymoji} ✈️ 🏖️", "movie night {familymoji} 🍿", "{badmoji} in the yard, call the {job}", "{nicemoji}{nicemoji}{nicemoji}", "just moved in {familymoji} 🏠", "I ❤️ my {familymoji}", "proud parents {familymoji} {nicemoji}",
+    "{groupmoji} {nicemoji}", "{groupmoji} in the office today, cake for all {nicemoji}", "the {groupmoji} emoji is new", "{killmoji} emoji for the fireworks party {nicemoji}", "which emoji is {familymoji}?", "{familymoji} at the {badmoji} enclosure of the zoo",
 ]
 
 

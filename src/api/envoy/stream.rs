@@ -219,10 +219,8 @@ impl<'g> EventStream<'g> {
         let mut released = Vec::new();
         for (channel, literal) in &event.deltas {
             let open = || self.texts.values().filter(|s| s.guard.is_some()).count();
-            if !self.texts.contains_key(channel) && open() >= MOST_CHANNELS {
-                return Err(unreadable("the stream has too many texts at once"));
-            }
-            if !self.texts.contains_key(channel) && self.texts.len() >= MOST_TEXTS {
+            let new = !self.texts.contains_key(channel);
+            if new && (self.texts.len() >= MOST_TEXTS || open() >= MOST_CHANNELS) {
                 return Err(unreadable("the stream has too many texts"));
             }
             let spoken = self.texts.entry(*channel).or_default();

@@ -197,7 +197,7 @@ async fn patiently(
         let wait = verdict.as_ref().err().and_then(CheckError::retry_after);
         match wait {
             Some(wait) if Instant::now() + wait < check.deadline => tokio::time::sleep(wait).await,
-            _ => return verdict,
+            _ => return verdict.map(|(verdict, _)| verdict),
         }
     }
 }
