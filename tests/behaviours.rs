@@ -44,6 +44,7 @@ mod policies;
 mod redaction;
 mod replicas;
 mod reports;
+mod responses;
 mod scan;
 mod several_packages;
 mod streams;

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::runtime::RuntimeFlavor;
 use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
 use tracing::{Instrument, trace_span};
 
+use super::aside::aside;
 use super::choose::Chosen;
 use super::gather::{Evidence, PatternHit};
 use super::parts::{self, Part};
@@ -334,13 +334,4 @@ async fn by_deadline<'s>(
     place
         .map_err(|_| CheckError::Deadline)?
         .map_err(|e| CheckError::Internal(e.to_string()))
-}
-
-/// Runs `work` here if that is quick; else away from the threads that serve connections.
-fn aside<T>(quick: bool, work: impl FnOnce() -> T) -> T {
-    let threads = tokio::runtime::Handle::current().runtime_flavor();
-    if quick || threads == RuntimeFlavor::CurrentThread {
-        return work();
-    }
-    tokio::task::block_in_place(work)
 }

@@ -4,9 +4,11 @@ use std::ops::Range;
 
 use serde_json::value::RawValue;
 
+use super::items::{Item, marks};
 use super::json::{self, Members, Value, elements, members};
 use super::texts::{DEPTH, Unreadable, select};
 use super::{Format, Literal};
+use crate::guard::Role;
 
 /// Keys of a part whose texts go on from event to event.
 const TEXTS: [&str; 7] = [
@@ -18,16 +20,45 @@ const TEXTS: [&str; 7] = [
     "content",
     "output_text",
 ];
+/// Texts of OpenAI's Responses API that go on from event to event.
+const DELTAS: [&str; 8] = [
+    "output_text",
+    "refusal",
+    "function_call_arguments",
+    "custom_tool_call_input",
+    "mcp_call_arguments",
+    "reasoning_text",
+    "reasoning_summary_text",
+    "code_interpreter_call_code",
+];
+/// The part of texts that are there at once.
+const WHOLE: &str = "whole";
 /// Keys of a part that say what it is.
 const MARKS: [&str; 4] = ["type", "id", "format", "signature"];
 
 /// One of the texts of a stream: those of a choice or block, and of what part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in super::super) struct Channel {
-    /// The choice, or block of content.
+    /// The choice, block of content, or item.
     pub(in super::super) choice: u64,
     part: &'static str,
     index: u64,
+}
+
+impl Channel {
+    /// A text that is there at once: number `index` of those that are.
+    pub(in super::super) fn whole(choice: u64, index: u64) -> Self {
+        Self {
+            choice,
+            part: WHOLE,
+            index,
+        }
+    }
+
+    /// Whether it is such a text.
+    pub(in super::super) fn is_whole(&self) -> bool {
+        self.part == WHOLE
+    }
 }
 
 /// What an event adds to the texts of its stream, and which of them it ends.
@@ -35,6 +66,8 @@ pub(in super::super) struct Channel {
 pub(in super::super) struct Event<'b> {
     /// The next parts, in the order in which they stand.
     pub(in super::super) deltas: Vec<(Channel, Literal<'b>)>,
+    /// Texts that are there at once, of these choices; most of them went by in parts before.
+    pub(in super::super) wholes: Vec<(u64, Literal<'b>)>,
     /// Values that say the same in other ways: the probabilities of each token.
     pub(in super::super) echoes: Vec<&'b str>,
     /// Choices or blocks that end with it.
@@ -65,6 +98,7 @@ impl<'b> Event<'b> {
                         }
                     }
                 }
+                Format::Responses => event.responses(&members(raw)),
                 _ => {
                     event.choices(raw);
                     event.anthropic(&members(raw));
@@ -189,22 +223,12 @@ impl<'b> Event<'b> {
 
     fn anthropic(&mut self, event: &Members<'b>) {
         let index = event.number("index").unwrap_or(0);
-        let parts = [
-            "text",
-            "thinking",
-            "partial_json",
-            "citation",
-            "content",
-            "input",
-        ];
         for delta in event.all("delta").chain(event.all("content_block")) {
             let delta = members(delta);
-            for part in parts {
-                match part {
-                    "input" => self.strings(index, part, 0, &delta, part),
-                    _ => self.contents(index, part, &delta, part),
-                }
+            for part in ["text", "thinking", "partial_json", "citation", "content"] {
+                self.contents(index, part, &delta, part);
             }
+            self.strings(index, "input", 0, &delta, "input");
         }
         for message in event.all("message") {
             self.contents(index, "content", &members(message), "content");
@@ -213,6 +237,57 @@ impl<'b> Event<'b> {
             Some("content_block_stop") => self.ended.push(index),
             Some("message_stop") => self.ends_all = true,
             _ => {}
+        }
+    }
+}
+
+impl<'b> Event<'b> {
+    /// An event of OpenAI's Responses API: a part of a text, or whole ones.
+    fn responses(&mut self, event: &Members<'b>) {
+        let kind = event.string("type").unwrap_or_default();
+        let kind = kind.strip_prefix("response.").unwrap_or(&kind);
+        let item = event.number("output_index").unwrap_or(0);
+        let places = ["content_index", "summary_index", "command_index"];
+        let place = places.iter().find_map(|key| event.number(key));
+        for (key, value) in event.named() {
+            match &*key.to_ascii_lowercase() {
+                // Sound.
+                "delta" if kind == "audio.delta" => {}
+                "delta" => {
+                    let of = kind.trim_end_matches(".delta");
+                    let part = DELTAS.into_iter().find(|part| *part == of);
+                    let part = part.unwrap_or("delta");
+                    self.content(item, part, place.unwrap_or(0), value, DEPTH);
+                }
+                // The rest of it says again what was asked.
+                "response" => {
+                    let response = members(value);
+                    for (item, value) in (0..).zip(response.all("output").flat_map(elements)) {
+                        self.whole(item, value);
+                    }
+                }
+                "logprobs" => self.echoes.push(value.get()),
+                "partial_image_b64" => {}
+                key if marks(key) => {}
+                _ => self.whole(item, value),
+            }
+        }
+        match kind {
+            "output_item.done" => self.ended.push(item),
+            "completed" | "incomplete" | "failed" => self.ends_all = true,
+            _ => {}
+        }
+    }
+
+    fn whole(&mut self, choice: u64, raw: &'b RawValue) {
+        match Item::read(raw, Role::Assistant, DEPTH) {
+            Some(item) => {
+                let said = item.said.into_iter().map(|(_, literal)| literal);
+                let said = said.filter(|literal| !literal.decode().is_empty());
+                self.wholes.extend(said.map(|literal| (choice, literal)));
+                self.echoes.extend(item.echoes);
+            }
+            None => self.too_deep = true,
         }
     }
 }
@@ -396,6 +471,22 @@ mod tests {
             read(&Format::Chat, "[DONE]"),
             (Vec::new(), Vec::new(), true)
         );
+        let delta = r#"{"type":"response.output_text.delta","item_id":"m","output_index":1,"content_index":2,"delta":"d"}"#;
+        let found = vec![part(1, "output_text", "d")];
+        assert_eq!(read(&Format::Responses, delta), (found, Vec::new(), false));
+        let item = r#"{"id":"m","type":"message","status":"completed","content":[{"type":"output_text","text":"d"}],"role":"assistant"}"#;
+        let done =
+            format!(r#"{{"type":"response.output_item.done","output_index":1,"item":{item}}}"#);
+        let completed = format!(
+            r#"{{"type":"response.completed","response":{{"instructions":"x","output":[{{}},{item}]}}}}"#
+        );
+        for (event, ended, ends_all) in [(done, vec![1], false), (completed, vec![], true)] {
+            let event = Event::read(&Format::Responses, &event).unwrap();
+            let wholes = event.wholes.iter();
+            let wholes: Vec<_> = wholes.map(|(c, l)| (*c, l.decode())).collect();
+            assert_eq!(wholes, [(1, "d".into())]);
+            assert_eq!((event.ended, event.ends_all), (ended, ends_all));
+        }
         for odd in ["{", "[]", "{} {}", "text"] {
             assert!(Event::read(&Format::Chat, odd).is_err(), "{odd}");
         }

@@ -12,6 +12,8 @@ pub(in super::super) enum Format {
     Chat,
     /// OpenAI's completions.
     Completions,
+    /// OpenAI's responses.
+    Responses,
     /// Anthropic's messages.
     Messages,
     /// As configured.
@@ -46,6 +48,8 @@ impl Format {
             Some(Self::Chat)
         } else if path.ends_with("/completions") {
             Some(Self::Completions)
+        } else if path.ends_with("/responses") {
+            Some(Self::Responses)
         } else if path.ends_with("/messages") {
             Some(Self::Messages)
         } else {
@@ -81,6 +85,12 @@ impl Format {
         let error = self.error(403, code, message);
         match self {
             Self::Messages => format!("event: error\ndata: {error}\n\n"),
+            Self::Responses => {
+                // Clients raise what is under `error`; the event's own kind has its members beside it.
+                let event = json!({"type": "error", "code": code, "message": message, "param": null,
+                    "error": {"code": code, "message": message, "type": "invalid_request_error"}});
+                format!("event: error\ndata: {event}\n\n")
+            }
             _ => format!("data: {error}\n\ndata: [DONE]\n\n"),
         }
     }
@@ -105,6 +115,7 @@ mod tests {
         assert_eq!(of(azure), Some(Format::Chat));
         assert_eq!(of("/v1/completions/"), Some(Format::Completions));
         assert_eq!(of("/v1/messages"), Some(Format::Messages));
+        assert_eq!(of("/v1/responses"), Some(Format::Responses));
         assert_eq!(
             of("/generate?x=1"),
             Some(Format::Pointers(Arc::new(own.clone())))

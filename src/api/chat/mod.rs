@@ -6,11 +6,13 @@
 //! - [`path`] — paths as servers take them.
 //! - [`format`] — the providers' formats, by path.
 //! - [`texts`] — the texts of a whole body.
+//! - [`items`] — what OpenAI's Responses API puts messages and calls of tools in.
 //! - [`events`] — the events of a body that streams, and the texts in one.
 //! - [`scan`] — all of them through the guard.
 
 pub(super) mod events;
 pub(super) mod format;
+mod items;
 mod json;
 mod literal;
 mod path;

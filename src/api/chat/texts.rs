@@ -2,6 +2,7 @@
 
 use serde_json::value::RawValue;
 
+use super::items::{self, Item};
 use super::json::{self, Members, Value, elements, members};
 use super::{Format, Literal};
 use crate::guard::Role;
@@ -64,7 +65,9 @@ impl<'b> Texts<'b> {
         // A message by itself, and what some servers take beside messages.
         texts.of_message(Role::User, &root);
         texts.strings(Role::Document, &root, "documents");
-        texts.strings(Role::User, &root, "input");
+        for input in root.all("input") {
+            texts.items(Role::User, input);
+        }
         texts.strings(Role::System, &root, "instructions");
         texts.strings(Role::Assistant, &root, "prediction");
         for prompt in root.all("prompt").chain(root.all("suffix")) {
@@ -100,6 +103,9 @@ impl<'b> Texts<'b> {
         for content in root.all("content") {
             texts.content(Role::Assistant, content, DEPTH);
         }
+        for output in root.all("output") {
+            texts.items(Role::Assistant, output);
+        }
         texts.complete()
     }
 
@@ -117,20 +123,28 @@ impl<'b> Texts<'b> {
         }
     }
 
+    /// The items of OpenAI's Responses API, or a text in their place.
+    fn items(&mut self, unnamed: Role, items: &'b RawValue) {
+        let items = match json::open(items) {
+            Value::Array(items) => items,
+            _ => vec![items],
+        };
+        for item in items {
+            let Some(item) = Item::read(item, unnamed, DEPTH) else {
+                self.too_deep = true;
+                return;
+            };
+            for (role, literal) in item.said {
+                self.push(role, literal);
+            }
+            self.echoes.extend(item.echoes);
+        }
+    }
+
     /// One of the messages of a request.
     fn message(&mut self, message: &'b RawValue) {
         let message = members(message);
-        let roles = message.all("role").count();
-        let role = match message.string("role").as_deref() {
-            // Which of them another reader takes, nobody knows.
-            _ if roles > 1 => Role::User,
-            Some("system" | "developer") => Role::System,
-            Some("assistant" | "model") => Role::Assistant,
-            Some("tool" | "function") => Role::Tool,
-            // Whoever is not known is the one trusted least.
-            _ => Role::User,
-        };
-        self.of_message(role, &message);
+        self.of_message(items::named(&message), &message);
     }
 
     /// What OpenAI's and Anthropic's messages hold.
@@ -366,6 +380,43 @@ mod tests {
                 (Role::Tool, "plain"),
             ])
         );
+    }
+
+    #[test]
+    fn items_say_who_speaks() {
+        let body = r#"{"instructions":"sys","input":[
+            {"role":"user","content":[{"type":"input_text","text":"hi"},{"type":"input_image","image_url":"data:"}]},
+            {"role":"developer","content":"be brief"},
+            {"type":"reasoning","id":"r","summary":[{"type":"summary_text","text":"hm"}],"encrypted_content":"gA"},
+            {"type":"function_call","call_id":"c","name":"f","arguments":"{}"},
+            {"type":"function_call_output","call_id":"c","output":[{"type":"input_text","text":"res"}]},
+            {"type":"mcp_call","arguments":"a","output":"out"},
+            {"type":"message","content":"who?"},
+            {"type":"item_reference","id":"x"}, "bare"]}"#;
+        assert_eq!(
+            said(Texts::of_request(&Format::Responses, body)),
+            expected(&[
+                (Role::System, "sys"),
+                (Role::User, "hi"),
+                (Role::System, "be brief"),
+                (Role::Assistant, "hm"),
+                (Role::Assistant, "{}"),
+                (Role::Tool, "res"),
+                (Role::Assistant, "a"),
+                (Role::Tool, "out"),
+                (Role::User, "who?"),
+                (Role::User, "bare"),
+            ])
+        );
+        let plain = Texts::of_request(&Format::Responses, r#"{"input":"hi"}"#);
+        assert_eq!(said(plain), expected(&[(Role::User, "hi")]));
+        let answer = r#"{"output":[{"type":"message","role":"assistant","content":[
+            {"type":"output_text","text":"a","logprobs":[{"token":"a"}]}]},
+            {"type":"image_generation_call","result":"iVBOR","revised_prompt":"cat"}]}"#;
+        let texts = Texts::of_response(&Format::Responses, answer).unwrap();
+        assert_eq!(texts.echoes, [r#"[{"token":"a"}]"#]);
+        let assistant = [(Role::Assistant, "a"), (Role::Assistant, "cat")];
+        assert_eq!(said(Ok(texts)), expected(&assistant));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::api::gateway::GatewayConfig;
 use crate::api::service::Service;
 use crate::api::status::ApiError;
 use crate::api::summary::Summary;
-use crate::guard::Action;
+use crate::guard::{Action, aside};
 
 /// Bodies above this are read away from the threads that serve connections.
 const QUICK_BYTES: usize = 64 << 10;
@@ -151,8 +151,8 @@ impl WholeBody {
         let deadline = Instant::now() + Duration::from_millis(context.config.deadline_ms);
         let unreadable = |message: String| Refusal::unreadable(self.direction, 400, message);
         let most = context.config.max_body_bytes;
-        let large = self.bytes.len() > QUICK_BYTES || self.encoding != Encoding::Identity;
-        let decoded = aside(large, || self.encoding.decode(&self.bytes, most));
+        let quick = self.bytes.len() <= QUICK_BYTES && self.encoding == Encoding::Identity;
+        let decoded = aside(quick, || self.encoding.decode(&self.bytes, most));
         let decoded = decoded
             .map_err(|e| unreadable(format!("the body is not {:?}: {e}", self.encoding)))?
             .ok_or_else(|| Refusal::too_large(self.direction, most))?;
@@ -163,7 +163,7 @@ impl WholeBody {
         )?;
         let body = String::from_utf8(decoded)
             .map_err(|_| unreadable("the body is not UTF-8".to_owned()))?;
-        let texts = aside(large, || match self.direction {
+        let texts = aside(quick, || match self.direction {
             Direction::Request => Texts::of_request(&self.format, &body),
             Direction::Response => Texts::of_response(&self.format, &body),
         });
@@ -178,17 +178,8 @@ impl WholeBody {
         let Some(redacted) = scanned.redacted else {
             return Ok(None);
         };
-        let encoded = aside(large, || self.encoding.encode(redacted.into_bytes()));
+        let encoded = aside(quick, || self.encoding.encode(redacted.into_bytes()));
         encoded.map(Some).map_err(|e| unreadable(e.to_string()))
-    }
-}
-
-/// Runs `work`, away from the threads that serve connections where it is `large`.
-fn aside<T>(large: bool, work: impl FnOnce() -> T) -> T {
-    use tokio::runtime::{Handle, RuntimeFlavor};
-    match large && Handle::current().runtime_flavor() != RuntimeFlavor::CurrentThread {
-        true => tokio::task::block_in_place(work),
-        false => work(),
     }
 }
 

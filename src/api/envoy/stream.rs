@@ -1,12 +1,14 @@
 //! A body that streams events: what may pass of it goes on at once, as it came but for what is redacted.
 //!
 //! Every text of the stream (a choice's, a block's, a tool call's) has a guard of its own. An event waits
-//! until its parts of them are released, and those behind it wait for it, so that their order stays.
+//! until its parts of them are released, and those behind it wait for it, so that their order stays. A text
+//! that is repeated as a whole when its parts have gone by is not checked again: it passes as they did.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Range;
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::body::{Context, Direction, Refusal, hold};
@@ -38,6 +40,10 @@ pub(super) struct EventStream<'g> {
     /// Something was redacted.
     redacted: bool,
     texts: BTreeMap<Channel, Spoken<'g>>,
+    /// What was replaced in the texts that are over, by their digests.
+    over: HashMap<[u8; 32], Vec<Replacement>>,
+    /// Texts that were there at once.
+    wholes: u64,
     held: Option<OwnedSemaphorePermit>,
     _place: OwnedSemaphorePermit,
 }
@@ -88,7 +94,10 @@ struct Spoken<'g> {
     before: usize,
     said: usize,
     released: usize,
+    /// Of what is released, what was replaced, and that of events which still wait.
     replaced: Vec<Replacement>,
+    pending: Vec<Replacement>,
+    digest: Sha256,
 }
 
 impl<'g> EventStream<'g> {
@@ -108,6 +117,8 @@ impl<'g> EventStream<'g> {
             said: 0,
             redacted: false,
             texts: BTreeMap::new(),
+            over: HashMap::new(),
+            wholes: 0,
             held: None,
             _place: context
                 .service
@@ -216,61 +227,22 @@ impl<'g> EventStream<'g> {
         let event = Event::read(&self.format, &data).map_err(cannot)?;
         self.end_others(&event, summary).await?;
         let mut parts = Vec::new();
-        let mut released = Vec::new();
         for (channel, literal) in &event.deltas {
-            let open = || self.texts.values().filter(|s| s.guard.is_some()).count();
-            let new = !self.texts.contains_key(channel);
-            if new && (self.texts.len() >= MOST_TEXTS || open() >= MOST_CHANNELS) {
-                return Err(unreadable("the stream has too many texts"));
-            }
-            let spoken = self.texts.entry(*channel).or_default();
-            let said = literal.decode();
-            let start = spoken.said;
-            spoken.said += said.len();
-            self.said += said.len();
             parts.push(Part {
                 channel: *channel,
-                span: start..spoken.said,
+                span: self
+                    .say(context, *channel, &literal.decode(), summary)
+                    .await?,
                 literal: literal.range(&data),
             });
-            if said.is_empty() {
-                continue;
-            }
-            let output =
-                match &mut spoken.guard {
-                    Some(output) => output,
-                    none => {
-                        spoken.before = start;
-                        let output = OutputGuard::new(
-                            self.guard,
-                            OutputCheck {
-                                id: self.asked.id.clone(),
-                                tenant: self.asked.tenant.clone(),
-                                role: Role::Assistant,
-                                policy: self.asked.policy.clone(),
-                                conversation: None,
-                                timeout: Duration::from_millis(context.config.deadline_ms),
-                            },
-                        );
-                        none.insert(output.map_err(|e| {
-                            Refusal::failed(Direction::Response, &ApiError::from(e))
-                        })?)
-                    }
-                };
-            let passed = output.push(&said).await;
-            released.push((
-                *channel,
-                passed.map_err(|e| Refusal::failed(Direction::Response, &ApiError::from(e)))?,
-            ));
-            if output.blocked() {
-                self.end(|_| true, summary).await?;
-                return Err(Refusal::blocked(summary));
-            }
         }
-        for (channel, released) in released {
-            if let Some(spoken) = self.texts.get_mut(&channel) {
-                spoken.note(released);
-            }
+        for (choice, literal) in &event.wholes {
+            let said = literal.decode();
+            parts.push(Part {
+                channel: self.repeat(context, *choice, &said, summary).await?,
+                span: 0..said.len(),
+                literal: literal.range(&data),
+            });
         }
         let ends = match (event.ends_all, event.ended.is_empty()) {
             (true, _) => Ends::All,
@@ -283,6 +255,90 @@ impl<'g> EventStream<'g> {
         });
         let echoes = echoes.collect();
         Ok((data, at, parts, echoes, ends))
+    }
+
+    /// Says the next part of a text to its guard, and gives where in the text it stands.
+    async fn say(
+        &mut self,
+        context: Context<'_>,
+        channel: Channel,
+        said: &str,
+        summary: &mut Summary,
+    ) -> Result<Range<usize>, Refusal> {
+        let open = || self.texts.values().filter(|s| s.guard.is_some()).count();
+        let new = !self.texts.contains_key(&channel);
+        if new && (self.texts.len() >= MOST_TEXTS || open() >= MOST_CHANNELS) {
+            return Err(too_many());
+        }
+        let failed = |e| Refusal::failed(Direction::Response, &ApiError::from(e));
+        let spoken = self.texts.entry(channel).or_default();
+        let start = spoken.said;
+        spoken.said += said.len();
+        spoken.digest.update(said);
+        self.said += said.len();
+        if said.is_empty() {
+            return Ok(start..start);
+        }
+        let output = match &mut spoken.guard {
+            Some(output) => output,
+            none => {
+                spoken.before = start;
+                let check = OutputCheck {
+                    id: self.asked.id.clone(),
+                    tenant: self.asked.tenant.clone(),
+                    role: Role::Assistant,
+                    policy: self.asked.policy.clone(),
+                    conversation: None,
+                    timeout: Duration::from_millis(context.config.deadline_ms),
+                };
+                none.insert(OutputGuard::new(self.guard, check).map_err(failed)?)
+            }
+        };
+        let released = output.push(said).await.map_err(failed)?;
+        if output.blocked() {
+            self.end(|_| true, summary).await?;
+            return Err(Refusal::blocked(summary));
+        }
+        let end = spoken.said;
+        spoken.note(released);
+        Ok(start..end)
+    }
+
+    /// Takes a text that is there at once, as it was released where it went by in parts before.
+    async fn repeat(
+        &mut self,
+        context: Context<'_>,
+        choice: u64,
+        said: &str,
+        summary: &mut Summary,
+    ) -> Result<Channel, Refusal> {
+        if self.texts.len() >= MOST_TEXTS {
+            return Err(too_many());
+        }
+        let channel = Channel::whole(choice, self.wholes);
+        self.wholes += 1;
+        let digest: [u8; 32] = Sha256::digest(said).into();
+        let went_by = |spoken: &Spoken<'_>| {
+            spoken.guard.is_some()
+                && spoken.said == said.len()
+                && <[u8; 32]>::from(spoken.digest.clone().finalize()) == digest
+        };
+        let went_by = self.texts.iter().filter(|(_, spoken)| went_by(spoken));
+        let went_by: Vec<Channel> = went_by.map(|(channel, _)| *channel).collect();
+        self.end(|channel| went_by.contains(channel), summary)
+            .await?;
+        if let Some(replaced) = self.over.get(&digest) {
+            let spoken = Spoken {
+                released: said.len(),
+                pending: replaced.clone(),
+                ..Spoken::default()
+            };
+            self.texts.insert(channel, spoken);
+        } else {
+            self.say(context, channel, said, summary).await?;
+            self.end(|c| *c == channel, summary).await?;
+        }
+        Ok(channel)
     }
 
     /// Ends the texts of a choice that has gone on to another (from its reasoning to its answer, from one
@@ -318,6 +374,8 @@ impl<'g> EventStream<'g> {
             };
             let (released, verdict) = output.finish().await;
             spoken.note(released);
+            let digest = spoken.digest.clone().finalize().into();
+            self.over.insert(digest, spoken.replaced.clone());
             summary.add(&verdict);
             blocked |= verdict.action == Action::Block;
         }
@@ -354,7 +412,7 @@ impl<'g> EventStream<'g> {
             let Some(spoken) = self.texts.get_mut(&part.channel) else {
                 continue;
             };
-            let within = spoken.replaced.iter().filter_map(|replacement| {
+            let within = spoken.pending.iter().filter_map(|replacement| {
                 let Range { start, end } = replacement.span;
                 let cut = start.max(part.span.start)..end.min(part.span.end);
                 // What stands for it goes where it begins; the rest of it is left out.
@@ -368,7 +426,10 @@ impl<'g> EventStream<'g> {
             });
             let literal = Literal::at(&event.data, &part.literal);
             edits.extend(literal.edits(&event.data, within));
-            spoken.replaced.retain(|r| r.span.end > part.span.end);
+            spoken.pending.retain(|r| r.span.end > part.span.end);
+            if part.channel.is_whole() {
+                self.texts.remove(&part.channel);
+            }
         }
         self.redacted |= !edits.is_empty();
         if self.redacted {
@@ -403,15 +464,23 @@ impl<'g> EventStream<'g> {
     }
 }
 
+fn too_many() -> Refusal {
+    let many = "the stream has too many texts";
+    Refusal::unreadable(Direction::Response, 502, many.to_owned())
+}
+
 impl Spoken<'_> {
     /// Takes what its guard released, which counts from where the guard began.
     fn note(&mut self, released: Released) {
         self.released = self.released.max(self.before + released.span.end);
+        let known = self.replaced.len();
         let replaced = released.replaced.into_iter().map(|mut replacement| {
             replacement.span.start += self.before;
             replacement.span.end += self.before;
             replacement
         });
         self.replaced.extend(replaced);
+        let new = self.replaced.get(known..).unwrap_or_default();
+        self.pending.extend_from_slice(new);
     }
 }
