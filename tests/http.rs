@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use portcullis::api::json;
-use portcullis::api::pb::v1::CheckRequest;
+use portcullis::api::pb::v1::{CheckRequest, ListDetectorsRequest};
 use portcullis::engine::SimulatedCost;
 use portcullis::ops::auth::new_key;
 use serde_json::{Value, json};
@@ -85,6 +85,21 @@ async fn a_check_over_http_says_what_one_over_grpc_says() {
     };
     assert_eq!(timeless(over_http.json()), timeless(over_grpc.clone()));
     assert_eq!(over_grpc["action"], "ACTION_BLOCK");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn detectors_and_policies_over_http_are_those_over_grpc() {
+    let server = TestServer::start(config(bundled())).await;
+    let over_http = get(server.address, "/v1/detectors").await;
+    let mut client = server.client().await;
+    let over_grpc = client.list_detectors(ListDetectorsRequest {}).await;
+    let over_grpc = over_grpc.unwrap().into_inner();
+    assert!(over_grpc.detectors.len() > 3 && over_grpc.policies.len() > 2);
+    let name = "portcullis.v1.ListDetectorsResponse";
+    let over_grpc = json::to_string(name, &over_grpc).unwrap();
+    let over_grpc: Value = serde_json::from_str(&over_grpc).unwrap();
+    assert_eq!(over_http.json(), over_grpc);
     server.stop().await;
 }
 
@@ -301,6 +316,8 @@ async fn with_a_key_file_only_known_keys_pass_over_http_and_health_needs_none() 
                 assert!(!answer.text().contains(&key), "keys are not repeated");
             }
         }
+        let answer = send(server.address, "GET", "/v1/detectors", &[header], b"").await;
+        assert_eq!(answer.status(), status, "{header:?}: {answer:?}");
     }
     for path in ["/healthz", "/readyz", "/openapi.json"] {
         assert_eq!(get(server.address, path).await.status(), 200, "{path}");
@@ -417,7 +434,7 @@ async fn the_openapi_document_is_valid_and_true_of_what_is_sent() {
         let answer = post_json(to, path, &body).await;
         exchanges.push(json!([path, "post", body, answer.status(), answer.json()]));
     }
-    for path in ["/healthz", "/readyz"] {
+    for path in ["/healthz", "/readyz", "/v1/detectors"] {
         let answer = get(to, path).await;
         exchanges.push(json!([path, "get", null, answer.status(), answer.json()]));
     }

@@ -7,9 +7,10 @@ use super::json::{self, Members, Value};
 use crate::guard::Role;
 
 /// Keys whose strings say nothing to people or models: kinds, names of things, pictures and the like.
-const MARKS: [&str; 20] = [
+const MARKS: [&str; 21] = [
     "type",
     "id",
+    "name",
     "item_id",
     "call_id",
     "event_id",

@@ -65,10 +65,10 @@ impl<'b> Texts<'b> {
         // A message by itself, and what some servers take beside messages.
         texts.of_message(Role::User, &root);
         texts.strings(Role::Document, &root, "documents");
+        texts.strings(Role::System, &root, "instructions");
         for input in root.all("input") {
             texts.items(Role::User, input);
         }
-        texts.strings(Role::System, &root, "instructions");
         texts.strings(Role::Assistant, &root, "prediction");
         for prompt in root.all("prompt").chain(root.all("suffix")) {
             texts.prompt(prompt)?;

@@ -1,14 +1,15 @@
 //! What every request over HTTP goes through before its texts are looked at: credentials, kind of body,
 //! deadline, size, place.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Method, header};
 use axum::response::Response;
-use axum::routing::{MethodRouter, post};
+use axum::routing::{MethodRouter, get, post};
 use futures_util::StreamExt;
 use tonic::Code;
 use tonic::metadata::MetadataMap;
@@ -67,11 +68,29 @@ impl Entrance {
         H: Fn(Call) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<Vec<u8>, ApiError>> + Send + 'static,
     {
+        post(self.handler(route, handler))
+    }
+
+    /// A route that answers with JSON, and has no body to read.
+    pub(super) fn get<H, F>(&self, route: &'static str, handler: H) -> MethodRouter
+    where
+        H: Fn(Call) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<Vec<u8>, ApiError>> + Send + 'static,
+    {
+        get(self.handler(route, handler))
+    }
+
+    fn handler<H, F>(
+        &self,
+        route: &'static str,
+        handler: H,
+    ) -> impl Fn(Request) -> Pin<Box<dyn Future<Output = Response> + Send>> + Clone + use<H, F>
+    where
+        H: Fn(Call) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<Vec<u8>, ApiError>> + Send + 'static,
+    {
         let entrance = self.clone();
-        post(move |request: Request| {
-            let (entrance, handler) = (entrance.clone(), handler.clone());
-            async move { entrance.run(route, request, handler).await }
-        })
+        move |request| Box::pin(entrance.clone().run(route, request, handler.clone()))
     }
 
     async fn run<F>(
@@ -90,8 +109,13 @@ impl Entrance {
         let work = async {
             let tenant = identify(&self.auth, &headers, &parts.extensions)?.0;
             let deadline = self.service.deadline(arrived, timeout(&headers)?);
-            expect_json(&headers)?;
-            let body = read(body, &headers, self.largest, deadline).await?;
+            let body = match parts.method {
+                Method::POST => {
+                    expect_json(&headers)?;
+                    read(body, &headers, self.largest, deadline).await?
+                }
+                _ => Bytes::new(),
+            };
             let _permit = self.service.permit()?;
             handler(Call {
                 service: self.service.clone(),

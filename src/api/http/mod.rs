@@ -3,6 +3,7 @@
 mod answer;
 mod call;
 mod check;
+mod detectors;
 mod litellm;
 mod moderations;
 mod openapi;
@@ -38,6 +39,10 @@ pub(super) fn beside(
         .route("/readyz", get(async move || readiness(&service)))
         .route("/openapi.json", get(async || openapi::answer()))
         .route(check::PATH, entrance.post("POST /v1/check", check::answer))
+        .route(
+            detectors::PATH,
+            entrance.get("GET /v1/detectors", detectors::answer),
+        )
         .route(
             moderations::PATH,
             entrance.post("POST /v1/moderations", moderations::answer),

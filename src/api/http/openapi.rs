@@ -30,7 +30,12 @@ fn document() -> Result<Vec<u8>, Box<dyn std::error::Error>> {
     document["info"]["version"] = env!("CARGO_PKG_VERSION").into();
     let mut schemas = Schemas::default();
     schemas.message(&descriptor("portcullis.v1.CheckRequest")?, Side::Request);
-    schemas.message(&descriptor("portcullis.v1.CheckResponse")?, Side::Response);
+    for answer in ["CheckResponse", "ListDetectorsResponse"] {
+        schemas.message(
+            &descriptor(&format!("portcullis.v1.{answer}"))?,
+            Side::Response,
+        );
+    }
     for (name, schema) in schemas.0 {
         let mut written = document["components"]["schemas"][&name].take();
         match written.as_object_mut() {
@@ -83,6 +88,10 @@ impl Schemas {
     }
 
     fn field(&mut self, field: &FieldDescriptor, side: Side) -> Value {
+        if let (true, Kind::Message(entry)) = (field.is_map(), field.kind()) {
+            let value = self.field(&entry.map_entry_value_field(), side);
+            return json!({"type": "object", "additionalProperties": value});
+        }
         let of_one = match field.kind() {
             Kind::Bool => json!({"type": "boolean"}),
             Kind::String => json!({"type": "string"}),
