@@ -4,6 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use portcullis::config::Config;
 use serde_json::json;
 
 use crate::support::{TestServer, bundled, config, repository};
@@ -129,6 +130,10 @@ impl Gateway {
         let mut config = config(bundled());
         // The machine that tests may be slow; the deadline is not what they show.
         config.server.gateway.deadline_ms = 30_000;
+        Self::with(config, change).await
+    }
+
+    pub(crate) async fn with(config: Config, change: impl FnOnce(String) -> String) -> Self {
         let guard = TestServer::start(config).await;
         let model = Upstream::start().await;
         let ports = [(8080, model.address), (50051, guard.address)];

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::envoy::{Gateway, INJECTION, MODES, PLAIN, QUESTION, SECRET, in_mode};
 use crate::http::python;
+use crate::support::{bundled, config};
 use crate::wire::Answer;
 
 fn item(text: &str) -> Value {
@@ -153,5 +154,104 @@ async fn attacks_are_403_and_an_answer_that_must_not_go_on_raises_in_the_client(
         .await;
     assert!(got.text().contains("the key is [API_KEY]"), "{got:?}");
     assert!(!got.text().contains("AKIA"), "{got:?}");
+    gateway.stop().await;
+}
+
+fn delta(kind: &str, place: Value, delta: Value) -> String {
+    let mut event =
+        json!({"type": format!("response.{kind}.delta"), "output_index": 0, "delta": delta});
+    event[place.as_str().unwrap()] = json!(0);
+    format!("data: {event}\n\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_tools_say_is_read_as_theirs_and_every_text_by_itself() {
+    let gateway = Gateway::start(in_mode("FULL_DUPLEX_STREAMED")).await;
+    let ask = async |answer: Answer, path: &str| {
+        gateway.model.answers(answer);
+        let body = json!({"model": "m", "input": QUESTION}).to_string();
+        gateway.post(path, body.as_bytes(), 1 << 20).await
+    };
+    let call =
+        |output: &str| json!({"type": "mcp_call", "id": "c", "arguments": "{}", "output": output});
+    let done = |item: Value| {
+        let event = json!({"type": "response.output_item.done", "output_index": 0, "item": item});
+        format!("data: {event}\n\n")
+    };
+    let got = ask(Answer::events(&done(call(INJECTION)), 99), "/v1/responses").await;
+    assert!(got.text().contains("event: error"), "{got:?}");
+    assert!(!got.text().contains("Ignore all"), "{got:?}");
+    let whole = response(&[call(INJECTION)]).to_string();
+    let got = ask(Answer::json(&whole), "/v1/responses").await;
+    assert!(!got.text().contains("\"output\":\"Ignore"), "{got:?}");
+    // The same in what is asked for later.
+    let got = ask(Answer::json(&whole), "/v1/responses/resp_1").await;
+    assert!(!got.text().contains("\"output\":\"Ignore"), "{got:?}");
+    let fine = response(&[call("It rains.")]).to_string();
+    let got = ask(Answer::json(&fine), "/v1/responses/resp_1").await;
+    assert_eq!(got.text(), fine);
+
+    // One program's outputs are two texts, and a text goes on across another.
+    let (first, second) = SECRET.split_at(10);
+    let shell = |stream: &str, said: &str| {
+        let said = json!({stream: said});
+        delta("shell_call_output_content", json!("command_index"), said)
+    };
+    let events = shell("stdout", first) + &shell("stderr", "warn ") + &shell("stdout", second);
+    let got = ask(Answer::events(&events, 99), "/v1/responses").await;
+    assert!(
+        !got.text().contains(first) && !got.text().contains(second),
+        "{got:?}"
+    );
+    let reasoning = |said: &str| delta("reasoning_text", json!("content_index"), json!(said));
+    let summary = delta(
+        "reasoning_summary_text",
+        json!("summary_index"),
+        json!("Thinking"),
+    );
+    let all = format!("key {SECRET} ");
+    let done = json!({"type": "response.reasoning_text.done", "output_index": 0, "content_index": 0, "text": all});
+    let events = [
+        reasoning(&format!("key {first}")),
+        summary,
+        reasoning(&format!("{second} ")),
+        format!("data: {done}\n\n"),
+    ];
+    let got = ask(Answer::events(&events.concat(), 99), "/v1/responses").await;
+    assert!(
+        got.text().contains("\"text\":\"key [API_KEY] \""),
+        "{got:?}"
+    );
+    assert!(!got.text().contains(second), "{got:?}");
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_redacted_does_not_come_again_when_the_rest_cannot_be_read() {
+    let mut config = config(bundled());
+    config.server.gateway.deadline_ms = 30_000;
+    let policy = toml::from_str("on_error = \"open\"\n[detectors.secrets]\n").unwrap();
+    config.policies.insert("default".into(), policy);
+    let gateway = Gateway::with(config, in_mode("FULL_DUPLEX_STREAMED")).await;
+    // What a client could not read, either, before the text is repeated.
+    let odd = |text: &str| {
+        let done = "event: response.output_text.done";
+        stream(text, 9).replacen(done, &format!("{{}}\n\n{done}"), 1)
+    };
+    let secret = odd(&format!("{PLAIN}the key is {SECRET} as you know. "));
+    gateway.model.answers(Answer::events(&secret, 500));
+    let body = json!({"model": "m", "input": QUESTION}).to_string();
+    let got = gateway
+        .post("/v1/responses", body.as_bytes(), 1 << 20)
+        .await;
+    assert!(!got.text().contains("AKIA"), "{got:?}");
+    assert!(got.text().contains("event: error"), "{got:?}");
+    // With nothing to hide it passes, as the policy says.
+    let plain = odd(PLAIN);
+    gateway.model.answers(Answer::events(&plain, 500));
+    let got = gateway
+        .post("/v1/responses", body.as_bytes(), 1 << 20)
+        .await;
+    assert_eq!(got.text(), plain);
     gateway.stop().await;
 }

@@ -1,10 +1,11 @@
 //! A body that streams: server-sent events, and the texts in one.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use serde_json::value::RawValue;
 
-use super::items::{Item, marks};
+use super::items::{self, Item};
 use super::json::{self, Members, Value, elements, members};
 use super::texts::{DEPTH, Unreadable, select};
 use super::{Format, Literal};
@@ -20,37 +21,29 @@ const TEXTS: [&str; 7] = [
     "content",
     "output_text",
 ];
-/// Texts of OpenAI's Responses API that go on from event to event.
-const DELTAS: [&str; 8] = [
-    "output_text",
-    "refusal",
-    "function_call_arguments",
-    "custom_tool_call_input",
-    "mcp_call_arguments",
-    "reasoning_text",
-    "reasoning_summary_text",
-    "code_interpreter_call_code",
-];
 /// The part of texts that are there at once.
 const WHOLE: &str = "whole";
 /// Keys of a part that say what it is.
-const MARKS: [&str; 4] = ["type", "id", "format", "signature"];
+const KINDS: [&str; 4] = ["type", "id", "format", "signature"];
 
 /// One of the texts of a stream: those of a choice or block, and of what part of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(in super::super) struct Channel {
     /// The choice, block of content, or item.
     pub(in super::super) choice: u64,
-    part: &'static str,
+    /// Who speaks.
+    pub(in super::super) role: Role,
+    part: Cow<'static, str>,
     index: u64,
 }
 
 impl Channel {
     /// A text that is there at once: number `index` of those that are.
-    pub(in super::super) fn whole(choice: u64, index: u64) -> Self {
+    pub(in super::super) fn whole(choice: u64, role: Role, index: u64) -> Self {
         Self {
             choice,
-            part: WHOLE,
+            role,
+            part: WHOLE.into(),
             index,
         }
     }
@@ -66,8 +59,9 @@ impl Channel {
 pub(in super::super) struct Event<'b> {
     /// The next parts, in the order in which they stand.
     pub(in super::super) deltas: Vec<(Channel, Literal<'b>)>,
-    /// Texts that are there at once, of these choices; most of them went by in parts before.
-    pub(in super::super) wholes: Vec<(u64, Literal<'b>)>,
+    /// Texts that are there at once, of these choices, and who says them; most of them went by in parts
+    /// before.
+    pub(in super::super) wholes: Vec<(u64, Role, Literal<'b>)>,
     /// Values that say the same in other ways: the probabilities of each token.
     pub(in super::super) echoes: Vec<&'b str>,
     /// Choices or blocks that end with it.
@@ -114,7 +108,8 @@ impl<'b> Event<'b> {
     fn push(&mut self, choice: u64, part: &'static str, index: u64, literal: Literal<'b>) {
         let channel = Channel {
             choice,
-            part,
+            role: Role::Assistant,
+            part: part.into(),
             index,
         };
         self.deltas.push((channel, literal));
@@ -146,7 +141,7 @@ impl<'b> Event<'b> {
                     let key = key.to_ascii_lowercase();
                     if TEXTS.contains(&&*key) {
                         self.content(choice, part, index, value, depth);
-                    } else if !MARKS.contains(&&*key) {
+                    } else if !KINDS.contains(&&*key) {
                         self.content(choice, "other", index, value, depth);
                     }
                 }
@@ -247,29 +242,24 @@ impl<'b> Event<'b> {
         let kind = event.string("type").unwrap_or_default();
         let kind = kind.strip_prefix("response.").unwrap_or(&kind);
         let item = event.number("output_index").unwrap_or(0);
-        let places = ["content_index", "summary_index", "command_index"];
-        let place = places.iter().find_map(|key| event.number(key));
         for (key, value) in event.named() {
             match &*key.to_ascii_lowercase() {
-                // Sound.
-                "delta" if kind == "audio.delta" => {}
-                "delta" => {
-                    let of = kind.trim_end_matches(".delta");
-                    let part = DELTAS.into_iter().find(|part| *part == of);
-                    let part = part.unwrap_or("delta");
-                    self.content(item, part, place.unwrap_or(0), value, DEPTH);
-                }
+                "delta" if items::is(event, "response.audio.delta") => {}
+                "delta" => self.goes_on(event, kind, item, value),
                 // The rest of it says again what was asked.
                 "response" => {
                     let response = members(value);
-                    for (item, value) in (0..).zip(response.all("output").flat_map(elements)) {
-                        self.whole(item, value);
+                    let output = response.all("output").flat_map(items::items);
+                    for (item, value) in (0..).zip(output) {
+                        self.whole(item, "", value);
+                    }
+                    for error in response.all("error") {
+                        self.whole(item, "error", error);
                     }
                 }
                 "logprobs" => self.echoes.push(value.get()),
-                "partial_image_b64" => {}
-                key if marks(key) => {}
-                _ => self.whole(item, value),
+                key if items::marks(key) => {}
+                key => self.whole(item, key, value),
             }
         }
         match kind {
@@ -279,12 +269,47 @@ impl<'b> Event<'b> {
         }
     }
 
-    fn whole(&mut self, choice: u64, raw: &'b RawValue) {
-        match Item::read(raw, Role::Assistant, DEPTH) {
+    /// The next part of a text, or of several: what a program writes to each of its outputs.
+    fn goes_on(&mut self, event: &Members<'b>, kind: &str, choice: u64, delta: &'b RawValue) {
+        let places = ["content_index", "summary_index", "command_index"];
+        let place = places.iter().find_map(|key| event.number(key));
+        let kind = kind.strip_suffix(".delta").unwrap_or(kind);
+        let role = match kind.contains("output_content") {
+            true => Role::Tool,
+            false => Role::Assistant,
+        };
+        let parts = match json::open(delta) {
+            Value::Object(parts) => parts
+                .named()
+                .map(|(key, value)| (format!("{kind}.{key}"), value))
+                .collect(),
+            _ => vec![(kind.to_owned(), delta)],
+        };
+        for (part, value) in parts {
+            let Some(said) = json::strings_within(value, DEPTH) else {
+                self.too_deep = true;
+                return;
+            };
+            let channel = Channel {
+                choice,
+                role,
+                part: part.into(),
+                index: place.unwrap_or(0),
+            };
+            let said = said.into_iter();
+            self.deltas
+                .extend(said.map(|literal| (channel.clone(), literal)));
+        }
+    }
+
+    /// What stands under a key of an event at once.
+    fn whole(&mut self, choice: u64, key: &str, raw: &'b RawValue) {
+        match Item::under(key, raw, DEPTH) {
             Some(item) => {
-                let said = item.said.into_iter().map(|(_, literal)| literal);
-                let said = said.filter(|literal| !literal.decode().is_empty());
-                self.wholes.extend(said.map(|literal| (choice, literal)));
+                let said = item.said.into_iter();
+                let said = said.filter(|(_, literal)| !literal.decode().is_empty());
+                self.wholes
+                    .extend(said.map(|(role, literal)| (choice, role, literal)));
                 self.echoes.extend(item.echoes);
             }
             None => self.too_deep = true,
@@ -441,7 +466,13 @@ mod tests {
         let event = Event::read(format, data).unwrap();
         let deltas = event.deltas.iter();
         let deltas = deltas
-            .map(|(c, l)| (c.choice, c.part.to_owned(), l.decode().into_owned()))
+            .map(|(c, l)| {
+                (
+                    c.choice,
+                    c.part.clone().into_owned(),
+                    l.decode().into_owned(),
+                )
+            })
             .collect();
         (deltas, event.ended, event.ends_all)
     }
@@ -483,10 +514,21 @@ mod tests {
         for (event, ended, ends_all) in [(done, vec![1], false), (completed, vec![], true)] {
             let event = Event::read(&Format::Responses, &event).unwrap();
             let wholes = event.wholes.iter();
-            let wholes: Vec<_> = wholes.map(|(c, l)| (*c, l.decode())).collect();
+            let wholes: Vec<_> = wholes.map(|(c, _, l)| (*c, l.decode())).collect();
             assert_eq!(wholes, [(1, "d".into())]);
             assert_eq!((event.ended, event.ends_all), (ended, ends_all));
         }
+        // What a program writes to one output is no part of what it writes to the other.
+        let delta = r#"{"type":"response.shell_call_output_content.delta","output_index":1,"command_index":2,"delta":{"stdout":"o","stderr":"e"}}"#;
+        let event = Event::read(&Format::Responses, delta).unwrap();
+        let [(out, _), (err, _)] = &event.deltas[..] else {
+            panic!("{event:?}");
+        };
+        assert_eq!((out.role, out.index, err.role), (Role::Tool, 2, Role::Tool));
+        assert_ne!(out, err);
+        let sound = r#"{"type":"response.audio.delta","delta":"AAAA"}"#;
+        let event = Event::read(&Format::Responses, sound).unwrap();
+        assert_eq!(event, Event::default());
         for odd in ["{", "[]", "{} {}", "text"] {
             assert!(Event::read(&Format::Chat, odd).is_err(), "{odd}");
         }

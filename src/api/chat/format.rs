@@ -48,7 +48,7 @@ impl Format {
             Some(Self::Chat)
         } else if path.ends_with("/completions") {
             Some(Self::Completions)
-        } else if path.ends_with("/responses") {
+        } else if responses(path) {
             Some(Self::Responses)
         } else if path.ends_with("/messages") {
             Some(Self::Messages)
@@ -81,19 +81,28 @@ impl Format {
     }
 
     /// The same as the end of a stream of events.
-    pub(in super::super) fn error_event(&self, code: &str, message: &str) -> String {
-        let error = self.error(403, code, message);
+    pub(in super::super) fn error_event(&self, status: u16, code: &str, message: &str) -> String {
+        let error = self.error(status, code, message);
         match self {
             Self::Messages => format!("event: error\ndata: {error}\n\n"),
             Self::Responses => {
-                // Clients raise what is under `error`; the event's own kind has its members beside it.
-                let event = json!({"type": "error", "code": code, "message": message, "param": null,
-                    "error": {"code": code, "message": message, "type": "invalid_request_error"}});
-                format!("event: error\ndata: {event}\n\n")
+                // Clients raise what is under `error`; what an event of this kind has stands before it.
+                let rest = error.strip_prefix('{').unwrap_or_default();
+                let own = json!({"type": "error", "code": code, "message": message, "param": null, "sequence_number": 0});
+                let own = own.to_string();
+                let own = own.strip_suffix('}').unwrap_or_default();
+                format!("event: error\ndata: {own},{rest}\n\n")
             }
             _ => format!("data: {error}\n\ndata: [DONE]\n\n"),
         }
     }
+}
+
+/// Paths of OpenAI's Responses API: asking, asking again for what was answered, and conversations.
+fn responses(path: &str) -> bool {
+    let ends = ["/responses", "/responses/compact", "/conversations"];
+    let holds = ["/responses/resp_", "/conversations/conv_"];
+    ends.iter().any(|end| path.ends_with(end)) || holds.iter().any(|part| path.contains(part))
 }
 
 #[cfg(test)]
@@ -115,7 +124,13 @@ mod tests {
         assert_eq!(of(azure), Some(Format::Chat));
         assert_eq!(of("/v1/completions/"), Some(Format::Completions));
         assert_eq!(of("/v1/messages"), Some(Format::Messages));
-        assert_eq!(of("/v1/responses"), Some(Format::Responses));
+        for path in ["", "/resp_1?stream=true", "/resp_1/input_items", "/compact"] {
+            let path = format!("/v1/responses{path}");
+            assert_eq!(of(&path), Some(Format::Responses), "{path}");
+        }
+        let conversation = "/v1/conversations/conv_1/items";
+        assert_eq!(of(conversation), Some(Format::Responses));
+        assert_eq!(of("/survey/responses/7"), None);
         assert_eq!(
             of("/generate?x=1"),
             Some(Format::Pointers(Arc::new(own.clone())))

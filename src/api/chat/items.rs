@@ -6,37 +6,53 @@ use super::Literal;
 use super::json::{self, Members, Value};
 use crate::guard::Role;
 
-/// Keys whose strings say nothing to people or models: kinds, names of things, pictures and the like.
-const MARKS: [&str; 21] = [
+/// Keys of an item, or of a part of one, whose strings say nothing to people or models: kinds, names of
+/// things, settings, pictures and files, definitions of tools.
+const MARKS: [&str; 39] = [
     "type",
     "id",
     "name",
+    "version",
     "item_id",
     "call_id",
+    "caller_id",
     "event_id",
+    "stream_id",
+    "created_by",
     "status",
     "role",
     "phase",
+    "mode",
     "format",
+    "output_format",
+    "quality",
+    "size",
+    "background",
     "detail",
+    "execution",
+    "namespace",
+    "fingerprint",
     "file_id",
     "file_url",
     "file_data",
     "image_url",
+    "partial_image_b64",
     "input_audio",
     "container_id",
     "server_label",
     "approval_request_id",
     "encrypted_content",
     "obfuscation",
+    "prompt_cache_breakpoint",
+    "tools",
+    "parameters",
+    "input_schema",
+    "output_schema",
 ];
+/// Keys under which callers and models name things as they like: all strings there are read.
+const FREE: [&str; 5] = ["arguments", "attributes", "env", "input", "error"];
 /// Keys of what a tool gave back.
-const OUTPUTS: [&str; 3] = ["output", "outputs", "results"];
-
-/// Whether the strings under a key, in lower case, are none that anybody reads.
-pub(super) fn marks(key: &str) -> bool {
-    MARKS.contains(&key)
-}
+const OUTPUTS: [&str; 5] = ["output", "outputs", "results", "logs", "error"];
 
 /// What an item says.
 #[derive(Debug, Default)]
@@ -47,7 +63,25 @@ pub(super) struct Item<'b> {
     pub(super) echoes: Vec<&'b str>,
 }
 
+/// The items of a list, or the one thing that stands in its place.
+pub(super) fn items(raw: &RawValue) -> Vec<&RawValue> {
+    match json::open(raw) {
+        Value::Array(items) => items,
+        _ => vec![raw],
+    }
+}
+
+/// Whether the strings under a key of an item, in lower case, are none that anybody reads.
+pub(super) fn marks(key: &str) -> bool {
+    MARKS.contains(&key)
+}
+
 impl<'b> Item<'b> {
+    /// Reads what stands under `key` of an event; the model speaks unless it says who does.
+    pub(super) fn under(key: &str, raw: &'b RawValue, depth: usize) -> Option<Self> {
+        Self::read(raw, heard(key, Role::Assistant), depth)
+    }
+
     /// Reads an item, or a part of one; `unnamed` speaks where it does not say who does. None where it is
     /// more than `depth` levels deep.
     pub(super) fn read(raw: &'b RawValue, unnamed: Role, depth: usize) -> Option<Self> {
@@ -69,22 +103,57 @@ impl<'b> Item<'b> {
                 }
             }
             Value::Object(members) => {
-                // What draws a picture gives it back as a string.
-                let draws = members.string("type").as_deref() == Some("image_generation_call");
                 for (key, value) in members.named() {
-                    match &*key.to_ascii_lowercase() {
-                        "logprobs" => self.echoes.push(value.get()),
-                        "result" if draws => {}
-                        key if marks(key) => {}
-                        key if OUTPUTS.contains(&key) => self.add(value, Role::Tool, depth)?,
-                        _ => self.add(value, role, depth)?,
-                    }
+                    self.member(&members, &key.to_ascii_lowercase(), value, role, depth)?;
                 }
             }
             Value::Other => {}
         }
         Some(())
     }
+
+    fn member(
+        &mut self,
+        of: &Members<'b>,
+        key: &str,
+        value: &'b RawValue,
+        role: Role,
+        depth: usize,
+    ) -> Option<()> {
+        let role = heard(key, role);
+        match key {
+            // Their names are the caller's.
+            "variables" => {
+                for variable in json::members(value).values() {
+                    self.add(variable, role, depth)?;
+                }
+            }
+            "logprobs" => self.echoes.push(value.get()),
+            // Pictures, which stand in the item as base64.
+            "result" if is(of, "image_generation_call") => {}
+            "url" if value.get().starts_with("\"data:") => {}
+            key if FREE.contains(&key) => {
+                let strings = json::strings_within(value, depth)?.into_iter();
+                self.said.extend(strings.map(|literal| (role, literal)));
+            }
+            key if marks(key) => {}
+            _ => self.add(value, role, depth)?,
+        }
+        Some(())
+    }
+}
+
+/// Who is heard under a key of what `role` says.
+fn heard(key: &str, role: Role) -> Role {
+    match OUTPUTS.contains(&key) {
+        true => Role::Tool,
+        false => role,
+    }
+}
+
+/// Whether `object` is of this kind, and says of no other.
+pub(super) fn is(object: &Members<'_>, kind: &str) -> bool {
+    object.all("type").count() == 1 && object.string("type").as_deref() == Some(kind)
 }
 
 /// Who speaks in an item.
@@ -95,10 +164,11 @@ fn speaker(item: &Members<'_>, unnamed: Role) -> Role {
     // Of several kinds nobody knows which another reader takes.
     let kinds = item.all("type").count();
     match item.string("type").as_deref() {
-        Some(kind) if kinds == 1 && kind.ends_with("_output") => Role::Tool,
-        Some(kind) if kinds == 1 && (kind.ends_with("_call") || kind == "reasoning") => {
-            Role::Assistant
-        }
+        Some(kind) if kinds != 1 || kind == "message" => unnamed,
+        Some("mcp_list_tools") => Role::Tool,
+        Some(kind) if kind.ends_with("_output") => Role::Tool,
+        Some("reasoning" | "mcp_approval_request" | "program") => Role::Assistant,
+        Some(kind) if kind.ends_with("_call") => Role::Assistant,
         _ => unnamed,
     }
 }
@@ -114,5 +184,95 @@ pub(super) fn named(message: &Members<'_>) -> Role {
         Some("tool" | "function") => Role::Tool,
         // Whoever is not known is the one trusted least.
         _ => Role::User,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_item_has_its_speaker_and_no_string_of_use_is_left_out() {
+        for (item, expected) in [
+            (
+                r#"{"type":"function_call","name":"f","call_id":"c","arguments":"{\"q\":1}"}"#,
+                "Assistant {\"q\":1}",
+            ),
+            (
+                r#"{"type":"tool_search_call","execution":"client","arguments":{"name":"Jane","detail":"key"}}"#,
+                "Assistant Jane, Assistant key",
+            ),
+            (
+                r#"{"type":"function_call_output","call_id":"c","output":"res"}"#,
+                "Tool res",
+            ),
+            (
+                r#"{"type":"function_call_output","output":[{"type":"input_text","text":"a"},{"type":"input_image","image_url":"data:"}]}"#,
+                "Tool a",
+            ),
+            (
+                r#"{"type":"mcp_call","arguments":"a","output":"o","error":{"type":"t","content":[{"text":"bad"}]}}"#,
+                "Assistant a, Tool o, Tool t, Tool bad",
+            ),
+            (
+                r#"{"type":"mcp_list_tools","server_label":"s","tools":[{"name":"n","description":"d"}],"error":"e"}"#,
+                "Tool e",
+            ),
+            (
+                r#"{"type":"mcp_approval_request","arguments":"a"}"#,
+                "Assistant a",
+            ),
+            (
+                r#"{"type":"program","code":"print()","fingerprint":"xyz"}"#,
+                "Assistant print()",
+            ),
+            (
+                r#"{"type":"file_search_call","queries":["q"],"results":[{"file_id":"f","text":"t","attributes":{"name":"Jane"}}]}"#,
+                "Assistant q, Tool t, Tool Jane",
+            ),
+            (
+                r#"{"type":"code_interpreter_call","code":"c","outputs":[{"type":"logs","logs":"l"},{"type":"image","url":"data:image/png;base64,AA"}]}"#,
+                "Assistant c, Tool l",
+            ),
+            (
+                r#"{"type":"local_shell_call","action":{"type":"exec","command":["ls"],"env":{"FORMAT":"x"}}}"#,
+                "Assistant ls, Assistant x",
+            ),
+            (
+                r#"{"type":"shell_call_output","output":[{"stdout":"o","stderr":"e","outcome":{"type":"exit"}}]}"#,
+                "Tool o, Tool e",
+            ),
+            (
+                r#"{"type":"web_search_call","action":{"type":"search","query":"q"}}"#,
+                "Assistant q",
+            ),
+            (
+                r#"{"type":"reasoning","summary":[{"type":"summary_text","text":"s"}],"encrypted_content":"g"}"#,
+                "Assistant s",
+            ),
+            (
+                r#"{"type":"image_generation_call","result":"iVBOR","revised_prompt":"cat"}"#,
+                "Assistant cat",
+            ),
+            (
+                r#"{"type":"program_output","Type":"image_generation_call","result":"r"}"#,
+                "User r",
+            ),
+            (
+                r#"{"id":"pmpt_1","version":"2","variables":{"name":"Jane","photo":{"type":"input_image","image_url":"data:"}}}"#,
+                "User Jane",
+            ),
+            (r#"{"role":"user","content":"hi"}"#, "User hi"),
+            (r#"{"type":"unheard_of","words":"w"}"#, "User w"),
+        ] {
+            let raw = json::parse(item).unwrap();
+            let read = Item::read(raw, Role::User, 9).unwrap();
+            let said: Vec<String> = read
+                .said
+                .iter()
+                .map(|(role, literal)| format!("{role:?} {}", literal.decode()))
+                .collect();
+            assert_eq!(said.join(", "), expected, "{item}");
+        }
     }
 }

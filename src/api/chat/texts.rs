@@ -66,7 +66,7 @@ impl<'b> Texts<'b> {
         texts.of_message(Role::User, &root);
         texts.strings(Role::Document, &root, "documents");
         texts.strings(Role::System, &root, "instructions");
-        for input in root.all("input") {
+        for input in root.all("input").chain(root.all("items")) {
             texts.items(Role::User, input);
         }
         texts.strings(Role::Assistant, &root, "prediction");
@@ -100,11 +100,22 @@ impl<'b> Texts<'b> {
                 .echoes
                 .extend(choice.all("logprobs").map(RawValue::get));
         }
+        if *format == Format::Responses && root.all("type").next().is_some() {
+            // An item by itself.
+            texts.item(Role::Assistant, raw);
+            return texts.complete();
+        }
         for content in root.all("content") {
             texts.content(Role::Assistant, content, DEPTH);
         }
         for output in root.all("output") {
             texts.items(Role::Assistant, output);
+        }
+        if *format == Format::Responses {
+            // What is listed, and what went wrong.
+            for listed in root.all("data").chain(root.all("error")) {
+                texts.items(Role::Assistant, listed);
+            }
         }
         texts.complete()
     }
@@ -124,21 +135,21 @@ impl<'b> Texts<'b> {
     }
 
     /// The items of OpenAI's Responses API, or a text in their place.
-    fn items(&mut self, unnamed: Role, items: &'b RawValue) {
-        let items = match json::open(items) {
-            Value::Array(items) => items,
-            _ => vec![items],
-        };
-        for item in items {
-            let Some(item) = Item::read(item, unnamed, DEPTH) else {
-                self.too_deep = true;
-                return;
-            };
-            for (role, literal) in item.said {
-                self.push(role, literal);
-            }
-            self.echoes.extend(item.echoes);
+    fn items(&mut self, unnamed: Role, raw: &'b RawValue) {
+        for item in items::items(raw) {
+            self.item(unnamed, item);
         }
+    }
+
+    fn item(&mut self, unnamed: Role, item: &'b RawValue) {
+        let Some(item) = Item::read(item, unnamed, DEPTH) else {
+            self.too_deep = true;
+            return;
+        };
+        for (role, literal) in item.said {
+            self.push(role, literal);
+        }
+        self.echoes.extend(item.echoes);
     }
 
     /// One of the messages of a request.
@@ -152,13 +163,14 @@ impl<'b> Texts<'b> {
         for content in message.all("content") {
             self.content(role, content, DEPTH);
         }
-        for key in [
-            "refusal",
-            "reasoning_content",
-            "reasoning",
-            "reasoning_details",
-        ] {
+        for key in ["refusal", "reasoning_content", "reasoning_details"] {
             self.strings(role, message, key);
+        }
+        for reasoning in message.all("reasoning") {
+            // Of a request it says how much there should be.
+            if !matches!(json::open(reasoning), Value::Object(_)) {
+                self.anywhere(role, reasoning, DEPTH);
+            }
         }
         for call in message.all("tool_calls").flat_map(elements) {
             let call = members(call);
@@ -268,6 +280,11 @@ impl<'b> Texts<'b> {
     fn prompt(&mut self, prompt: &'b RawValue) -> Result<(), Unreadable> {
         const TOKENS: &str =
             "the prompt is given as tokens, which cannot be scanned; send it as text";
+        if let Value::Object(_) = json::open(prompt) {
+            // A template of OpenAI's, and what to fill it with.
+            self.item(Role::User, prompt);
+            return Ok(());
+        }
         for part in elements(prompt) {
             if matches!(json::open(part), Value::Array(_) | Value::Other) {
                 return Err(Unreadable::Unscannable(TOKENS));

@@ -52,6 +52,13 @@ pub(super) enum Filter<'g> {
     Cut,
 }
 
+impl Filter<'_> {
+    /// Whether something was redacted that may come again.
+    fn hides(&self) -> bool {
+        matches!(self, Self::Events(events) if events.hides())
+    }
+}
+
 /// What may pass of a body by now.
 pub(super) enum Passes {
     /// What came.
@@ -121,7 +128,7 @@ impl Half<'_> {
                 Ok(Passes::Bytes(redacted))
             }
             (Ok(passes), _) => Ok(passes),
-            (Err(refusal), filter) if !refusal.scanned && !fails_closed => {
+            (Err(refusal), filter) if !refusal.scanned && !fails_closed && !filter.hides() => {
                 self.refusal = Some(refusal);
                 Ok(Passes::Bytes(match filter {
                     Filter::Whole(whole) => whole.into_bytes(),

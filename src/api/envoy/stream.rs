@@ -21,7 +21,7 @@ use crate::guard::{Action, Guard, OutputCheck, OutputGuard, Released, Replacemen
 
 /// Texts of one stream at once.
 const MOST_CHANNELS: usize = 256;
-/// Texts of one stream in all.
+/// Texts of one stream that go by in parts, in all, and those that wait or are over beside them.
 const MOST_TEXTS: usize = 4096;
 
 /// Bytes that an event takes beside its own.
@@ -40,8 +40,8 @@ pub(super) struct EventStream<'g> {
     /// Something was redacted.
     redacted: bool,
     texts: BTreeMap<Channel, Spoken<'g>>,
-    /// What was replaced in the texts that are over, by their digests.
-    over: HashMap<[u8; 32], Vec<Replacement>>,
+    /// What was replaced in the texts that are over and may be repeated, by speaker and digest.
+    over: HashMap<(Role, [u8; 32]), Vec<Replacement>>,
     /// Texts that were there at once.
     wholes: u64,
     held: Option<OwnedSemaphorePermit>,
@@ -164,10 +164,22 @@ impl<'g> EventStream<'g> {
         out
     }
 
+    /// Whether what was redacted may come again, so that the rest cannot pass unread.
+    pub(super) fn hides(&self) -> bool {
+        self.over.values().any(|replaced| !replaced.is_empty())
+            || self.repeats() && self.texts.values().any(|s| !s.replaced.is_empty())
+    }
+
+    /// Whether a text that went by in parts may come again as a whole.
+    fn repeats(&self) -> bool {
+        self.format == Format::Responses
+    }
+
     /// What may still pass of a stream that may not go on, and its end.
     pub(super) fn cut(&mut self, refusal: &Refusal) -> Vec<u8> {
         let mut out = self.release();
-        let event = self.format.error_event(refusal.code, &refusal.message);
+        let (status, code) = (refusal.status, refusal.code);
+        let event = self.format.error_event(status, code, &refusal.message);
         out.extend(event.into_bytes());
         out
     }
@@ -229,17 +241,20 @@ impl<'g> EventStream<'g> {
         let mut parts = Vec::new();
         for (channel, literal) in &event.deltas {
             parts.push(Part {
-                channel: *channel,
+                channel: channel.clone(),
                 span: self
-                    .say(context, *channel, &literal.decode(), summary)
+                    .say(context, channel, &literal.decode(), summary)
                     .await?,
                 literal: literal.range(&data),
             });
         }
-        for (choice, literal) in &event.wholes {
+        for (choice, role, literal) in &event.wholes {
             let said = literal.decode();
+            let channel = Channel::whole(*choice, *role, self.wholes);
+            self.wholes += 1;
+            self.repeat(context, &channel, &said, summary).await?;
             parts.push(Part {
-                channel: self.repeat(context, *choice, &said, summary).await?,
+                channel,
                 span: 0..said.len(),
                 literal: literal.range(&data),
             });
@@ -261,20 +276,23 @@ impl<'g> EventStream<'g> {
     async fn say(
         &mut self,
         context: Context<'_>,
-        channel: Channel,
+        channel: &Channel,
         said: &str,
         summary: &mut Summary,
     ) -> Result<Range<usize>, Refusal> {
         let open = || self.texts.values().filter(|s| s.guard.is_some()).count();
-        let new = !self.texts.contains_key(&channel);
+        let new = !self.texts.contains_key(channel);
         if new && (self.texts.len() >= MOST_TEXTS || open() >= MOST_CHANNELS) {
             return Err(too_many());
         }
         let failed = |e| Refusal::failed(Direction::Response, &ApiError::from(e));
-        let spoken = self.texts.entry(channel).or_default();
+        let repeats = self.repeats();
+        let spoken = self.texts.entry(channel.clone()).or_default();
         let start = spoken.said;
         spoken.said += said.len();
-        spoken.digest.update(said);
+        if repeats {
+            spoken.digest.update(said);
+        }
         self.said += said.len();
         if said.is_empty() {
             return Ok(start..start);
@@ -286,7 +304,7 @@ impl<'g> EventStream<'g> {
                 let check = OutputCheck {
                     id: self.asked.id.clone(),
                     tenant: self.asked.tenant.clone(),
-                    role: Role::Assistant,
+                    role: channel.role,
                     policy: self.asked.policy.clone(),
                     conversation: None,
                     timeout: Duration::from_millis(context.config.deadline_ms),
@@ -308,53 +326,58 @@ impl<'g> EventStream<'g> {
     async fn repeat(
         &mut self,
         context: Context<'_>,
-        choice: u64,
+        channel: &Channel,
         said: &str,
         summary: &mut Summary,
-    ) -> Result<Channel, Refusal> {
-        if self.texts.len() >= MOST_TEXTS {
+    ) -> Result<(), Refusal> {
+        if self.texts.len() + self.over.len() >= 2 * MOST_TEXTS {
             return Err(too_many());
         }
-        let channel = Channel::whole(choice, self.wholes);
-        self.wholes += 1;
-        let digest: [u8; 32] = Sha256::digest(said).into();
-        let went_by = |spoken: &Spoken<'_>| {
-            spoken.guard.is_some()
-                && spoken.said == said.len()
-                && <[u8; 32]>::from(spoken.digest.clone().finalize()) == digest
-        };
-        let went_by = self.texts.iter().filter(|(_, spoken)| went_by(spoken));
-        let went_by: Vec<Channel> = went_by.map(|(channel, _)| *channel).collect();
-        self.end(|channel| went_by.contains(channel), summary)
-            .await?;
-        if let Some(replaced) = self.over.get(&digest) {
+        let digest = Sha256::digest(said).into();
+        let key = (channel.role, digest);
+        if !self.over.contains_key(&key) {
+            let went_by = |(other, spoken): &(&Channel, &Spoken<'_>)| {
+                (other.choice, other.role) == (channel.choice, channel.role)
+                    && spoken.guard.is_some()
+                    && spoken.said == said.len()
+                    && spoken.digest() == digest
+            };
+            let went_by = self.texts.iter().filter(went_by);
+            let went_by: Vec<Channel> = went_by.map(|(channel, _)| channel.clone()).collect();
+            let ends = |channel: &Channel| went_by.contains(channel);
+            self.end(ends, summary).await?;
+        }
+        if let Some(replaced) = self.over.get(&key) {
             let spoken = Spoken {
                 released: said.len(),
                 pending: replaced.clone(),
                 ..Spoken::default()
             };
-            self.texts.insert(channel, spoken);
-        } else {
-            self.say(context, channel, said, summary).await?;
-            self.end(|c| *c == channel, summary).await?;
+            self.texts.insert(channel.clone(), spoken);
+            return Ok(());
         }
-        Ok(channel)
+        self.say(context, channel, said, summary).await?;
+        self.end(|c| c == channel, summary).await
     }
 
     /// Ends the texts of a choice that has gone on to another (from its reasoning to its answer, from one
     /// tool call to the next), so that they do not hold it up: once, for one that goes on again is not over.
+    /// Where texts are repeated, the repetition ends them.
     async fn end_others(
         &mut self,
         event: &Event<'_>,
         summary: &mut Summary,
     ) -> Result<(), Refusal> {
         let said = event.deltas.iter().filter(|(_, l)| !l.decode().is_empty());
-        let said: Vec<Channel> = said.map(|(channel, _)| *channel).collect();
+        let said: Vec<&Channel> = said.map(|(channel, _)| channel).collect();
+        if said.is_empty() || self.repeats() {
+            return Ok(());
+        }
         let over = self.texts.iter().filter(|(channel, spoken)| {
             let goes_on = said.iter().any(|c| c.choice == channel.choice);
             goes_on && !said.contains(channel) && spoken.guard.is_some() && spoken.before == 0
         });
-        let over: Vec<Channel> = over.map(|(channel, _)| *channel).collect();
+        let over: Vec<Channel> = over.map(|(channel, _)| (*channel).clone()).collect();
         match over.is_empty() {
             true => Ok(()),
             false => self.end(|channel| over.contains(channel), summary).await,
@@ -367,15 +390,18 @@ impl<'g> EventStream<'g> {
         ends: impl Fn(&Channel) -> bool,
         summary: &mut Summary,
     ) -> Result<(), Refusal> {
-        let mut blocked = false;
-        for (_, spoken) in self.texts.iter_mut().filter(|(channel, _)| ends(channel)) {
+        let (mut blocked, repeats) = (false, self.repeats());
+        for (channel, spoken) in self.texts.iter_mut().filter(|(channel, _)| ends(channel)) {
             let Some(output) = spoken.guard.take() else {
                 continue;
             };
             let (released, verdict) = output.finish().await;
             spoken.note(released);
-            let digest = spoken.digest.clone().finalize().into();
-            self.over.insert(digest, spoken.replaced.clone());
+            // Of a text that went on after its end nobody has read the whole.
+            if repeats && spoken.before == 0 {
+                let key = (channel.role, spoken.digest());
+                self.over.insert(key, spoken.replaced.clone());
+            }
             summary.add(&verdict);
             blocked |= verdict.action == Action::Block;
         }
@@ -470,6 +496,11 @@ fn too_many() -> Refusal {
 }
 
 impl Spoken<'_> {
+    /// Of all that was said.
+    fn digest(&self) -> [u8; 32] {
+        self.digest.clone().finalize().into()
+    }
+
     /// Takes what its guard released, which counts from where the guard began.
     fn note(&mut self, released: Released) {
         self.released = self.released.max(self.before + released.span.end);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use axum::routing::{MethodRouter, get, post};
 use futures_util::StreamExt;
@@ -68,7 +68,7 @@ impl Entrance {
         H: Fn(Call) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<Vec<u8>, ApiError>> + Send + 'static,
     {
-        post(self.handler(route, handler))
+        post(self.handler(route, true, handler))
     }
 
     /// A route that answers with JSON, and has no body to read.
@@ -77,12 +77,13 @@ impl Entrance {
         H: Fn(Call) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<Vec<u8>, ApiError>> + Send + 'static,
     {
-        get(self.handler(route, handler))
+        get(self.handler(route, false, handler))
     }
 
     fn handler<H, F>(
         &self,
         route: &'static str,
+        has_body: bool,
         handler: H,
     ) -> impl Fn(Request) -> Pin<Box<dyn Future<Output = Response> + Send>> + Clone + use<H, F>
     where
@@ -90,12 +91,19 @@ impl Entrance {
         F: Future<Output = Result<Vec<u8>, ApiError>> + Send + 'static,
     {
         let entrance = self.clone();
-        move |request| Box::pin(entrance.clone().run(route, request, handler.clone()))
+        move |request| {
+            Box::pin(
+                entrance
+                    .clone()
+                    .run(route, has_body, request, handler.clone()),
+            )
+        }
     }
 
     async fn run<F>(
         self,
         route: &'static str,
+        has_body: bool,
         request: Request,
         handler: impl Fn(Call) -> F,
     ) -> Response
@@ -109,12 +117,12 @@ impl Entrance {
         let work = async {
             let tenant = identify(&self.auth, &headers, &parts.extensions)?.0;
             let deadline = self.service.deadline(arrived, timeout(&headers)?);
-            let body = match parts.method {
-                Method::POST => {
+            let body = match has_body {
+                true => {
                     expect_json(&headers)?;
                     read(body, &headers, self.largest, deadline).await?
                 }
-                _ => Bytes::new(),
+                false => Bytes::new(),
             };
             let _permit = self.service.permit()?;
             handler(Call {
