@@ -24,10 +24,10 @@ from .train import Stage, Trainer
 
 HELD_OUT_STAGES = [
     Stage("held-out", 21_000_000, 3e-4, 0.3415, warmup=100),
-    Stage("requests", 8_000_000, 1.6e-4, 0.1),
-    Stage("long", 4_000_000, 1.2e-4, 0.1),
+    Stage("requests", 6_000_000, 1.6e-4, 0.1),
+    Stage("long", 3_000_000, 1.2e-4, 0.1),
 ]
-FULL_STAGE = Stage("full", 7_000_000, 1.2e-4, 0.05)
+FULL_STAGE = Stage("full", 6_000_000, 1.2e-4, 0.05)
 
 
 def calibrate(run: Predict, folder: Path, seed: int, held_out: bool) -> tuple[float, dict]:

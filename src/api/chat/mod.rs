@@ -7,7 +7,8 @@
 //! - [`format`] — the providers' formats, by path.
 //! - [`texts`] — the texts of a whole body.
 //! - [`items`] — what OpenAI's Responses API puts messages and calls of tools in.
-//! - [`events`] — the events of a body that streams, and the texts in one.
+//! - [`sse`] — the events of a body that streams.
+//! - [`events`] — the texts of one.
 //! - [`scan`] — all of them through the guard.
 
 pub(super) mod events;
@@ -17,6 +18,7 @@ mod json;
 mod literal;
 mod path;
 pub(super) mod scan;
+pub(super) mod sse;
 mod texts;
 
 pub(super) use format::Format;

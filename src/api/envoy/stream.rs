@@ -12,8 +12,9 @@ use sha2::{Digest, Sha256};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::body::{Context, Direction, Refusal, hold};
-use crate::api::chat::events::{Channel, Event, Events, data};
+use crate::api::chat::events::{Channel, Event};
 use crate::api::chat::scan::Asked;
+use crate::api::chat::sse::{Events, data};
 use crate::api::chat::{Edit, Format, Literal, Unreadable, apply};
 use crate::api::status::ApiError;
 use crate::api::summary::Summary;
