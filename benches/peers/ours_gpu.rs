@@ -1,5 +1,6 @@
-//! One side of benches/peers/gpu.py: times one package on a GPU: device time of a pass by events, and the time of a whole call of the
-//! engine, copies and host work included.
+//! One side of benches/peers/gpu.py: times one package on a GPU: device time of a pass by events, the time of
+//! whole calls of the engine, copies and host work included, and that of a stream of them, in which the next
+//! batch is queued before one is waited for.
 //!
 //! ```text
 //! ours_gpu --package DIR --work FILE [--bf16] [--passes N]
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use portcullis::encoder::{Model, PackedBatch};
-use portcullis::engine::{CudaEngine, CudaSettings, Engine, HeadSet};
+use portcullis::engine::{Begun, CudaEngine, CudaSettings, Engine, HeadSet, ModelId};
 use portcullis::package::Package;
 
 #[derive(serde::Deserialize)]
@@ -92,6 +93,25 @@ fn spread(mut seconds: Vec<f64>) -> [f64; 3] {
     [10, 50, 90].map(|p| seconds[(seconds.len() - 1) * p / 100])
 }
 
+/// Seconds of all batches, the next one begun before one is finished.
+fn stream(engine: &mut CudaEngine, id: ModelId, batches: &[PackedBatch], heads: HeadSet) -> f64 {
+    let start = Instant::now();
+    let mut running = None;
+    for batch in batches {
+        let begun = match engine.begin(id, batch, heads).unwrap() {
+            Begun::Running(begun) => Some(begun),
+            Begun::Done(_) => None,
+        };
+        if let Some(before) = std::mem::replace(&mut running, begun) {
+            engine.finish(before).unwrap();
+        }
+    }
+    if let Some(last) = running {
+        engine.finish(last).unwrap();
+    }
+    start.elapsed().as_secs_f64()
+}
+
 fn main() {
     let options = Options::parse();
     let package = Package::open(&options.package).unwrap();
@@ -131,6 +151,9 @@ fn main() {
                 start.elapsed().as_secs_f64()
             })
             .collect();
+        let streams = (0..options.passes)
+            .map(|_| stream(&mut engine, id, &batches, heads))
+            .collect();
         let line = serde_json::json!({
             "name": workload.name,
             "tokens": tokens,
@@ -138,6 +161,7 @@ fn main() {
             "device": engine.device(),
             "device_seconds": spread(device),
             "call_seconds": spread(calls),
+            "stream_seconds": spread(streams),
         });
         println!("{line}");
     }

@@ -27,7 +27,7 @@ const WORKSPACE: usize = 32 << 20;
 /// Algorithms to choose from.
 const CANDIDATES: usize = 16;
 /// Products of up to so many rows share an algorithm; larger ones are a class of their own.
-const SIZE_CLASSES: [usize; 3] = [128, 512, 2048];
+pub(super) const SIZE_CLASSES: [usize; 3] = [128, 512, 2048];
 
 /// `CUBLAS_OP_N` and `CUBLAS_OP_T`.
 const OP_N: i32 = 0;
