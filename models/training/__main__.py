@@ -19,7 +19,7 @@ from . import tokenizer as tok
 from .evaluate import Predict, injection_report, pii_report, predictor, toxicity_report
 from .labels import TOXICITY
 from .model import GuardModel, load_trunk
-from .pools import Mixture, contrast, corpus, long_texts, personal, requests
+from .pools import Mixture, contrast, corpus, long_texts, more_code, personal, requests
 from .train import Stage, Trainer
 
 HELD_OUT_STAGES = [
@@ -27,7 +27,10 @@ HELD_OUT_STAGES = [
     Stage("requests", 6_000_000, 1.6e-4, 0.1),
     Stage("long", 3_000_000, 1.2e-4, 0.1),
 ]
-FULL_STAGE = Stage("full", 6_000_000, 1.2e-4, 0.05)
+FULL_STAGES = [
+    Stage("full", 6_000_000, 1.2e-4, 0.05),
+    Stage("code", 1_500_000, 7e-5, 0.05),
+]
 
 
 def calibrate(run: Predict, folder: Path, seed: int, held_out: bool) -> tuple[float, dict]:
@@ -133,7 +136,8 @@ def main() -> None:
     def mixture(stage: Stage, held_out: bool) -> Mixture:
         pools = corpus(train_folder, held_out) + contrast(train_folder, held_out) + personal()
         pools += requests(train_folder, held_out) if stage.name != "held-out" else []
-        pools += long_texts(train_folder, held_out) if stage.name in ("long", "full") else []
+        pools += long_texts(train_folder, held_out) if stage.name in ("long", "full", "code") else []
+        pools += more_code() if stage.name == "code" else []
         return Mixture(pools, args.seed)
 
     for stage in HELD_OUT_STAGES:
@@ -144,7 +148,8 @@ def main() -> None:
         export.save_config(vocab, spec, held)
         export.save_weights(trainer.weights(), held)
 
-    trainer.run(FULL_STAGE, mixture(FULL_STAGE, held_out=False))
+    for stage in FULL_STAGES:
+        trainer.run(stage, mixture(stage, held_out=False))
     raw.mkdir(exist_ok=True)
     export.save_config(vocab, spec, raw)
     export.save_weights(trainer.weights(), raw)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -233,10 +234,16 @@ def _code(texts: list[str]) -> Draw:
 
     def draw(rng: random.Random) -> Example:
         text = library.excerpt(texts, rng)
+        # No kind of comment may give an attack away.
+        if rng.random() < 0.4:
+            mark = rng.choice(["// ", "/// ", "//! ", "-- ", "; ", "# ", "* "])
+            text = re.sub(r"^([ \t]*)(?:#|//) ", lambda m: m.group(1) + mark, text, flags=re.MULTILINE)
+        else:
+            mark = "// " if "// " in text else "# "
         if rng.random() < 0.2:
             payload = attacks.payload(rng).replace("\n", " ")
             lines = text.split("\n")
-            lines.insert(rng.randint(0, len(lines)), rng.choice(["# ", "    # ", "// ", '"""']) + payload)
+            lines.insert(rng.randint(0, len(lines)), rng.choice(["", "    "]) + rng.choice([mark, mark, '"""']) + payload)
             return _with_payload("\n".join(lines), payload)
         if rng.random() < 0.3:
             return Example(text[:1500], "code", "hard_benign", injection=0, spans=[], covered=IDENTIFIERS)
@@ -346,3 +353,8 @@ def long_texts(folder: Path, held_out: bool) -> list[Pool]:
         Pool(0.50, _manual), Pool(0.06, _code(library.code())), Pool(0.06, _code(library.other_code())), Pool(0.10, _document), *_corpus([r for r in rows if r.injection == 0], 0.15),
         *_corpus([r for r in rows if r.injection == 1], 0.25),
     ]
+
+
+def more_code() -> list[Pool]:
+    """Code of many looks, and documents."""
+    return [Pool(1.2, _code(library.code())), Pool(1.2, _code(library.other_code())), Pool(0.4, _document)]

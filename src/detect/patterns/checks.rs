@@ -156,7 +156,9 @@ pub(super) fn email(site: &Site<'_>) -> Shape {
         "png", "jpg", "jpeg", "gif", "svg", "webp", "js", "ts", "css", "scss", "json", "html",
         "md", "py", "lock", "zip",
     ];
-    let Some((local, domain)) = site.text.rsplit_once('@') else {
+    // As it stands, or as it stands in a query.
+    let halves = site.text.rsplit_once('@');
+    let Some((local, domain)) = halves.or_else(|| site.text.rsplit_once("%40")) else {
         return Shape::Wrong;
     };
     let ending = domain

@@ -34,7 +34,7 @@ macro_rules! extension {
 /// In order of preference where scores and lengths are equal.
 pub(super) const RULES: &[Rule] = &[
     // Addresses of the net.
-    rule("email", "EMAIL", Token, r"[A-Za-z0-9À-ɏ_%+.-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,6}[A-Za-z]{2,24}", 0.95)
+    rule("email", "EMAIL", Token, r"[A-Za-z0-9À-ɏ_%+.-]{1,64}(?:@|%40)(?:[A-Za-z0-9-]{1,63}\.){1,6}[A-Za-z]{2,24}", 0.95)
         .check(checks::email, 0.0),
     rule("url", "URL", Url, concat!(
         r"(?i:https?|ftp|wss?)://(?:[A-Za-z0-9_.~%+-]{1,64}@)?",
