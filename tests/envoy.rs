@@ -259,6 +259,8 @@ fn said(stream: &str) -> String {
 
 pub(crate) const PLAIN: &str = "Water boils at about ninety-three degrees there, because the air above weighs \
     less. Cooking pasta takes a little longer, and a lid helps; so does patience. ";
+pub(crate) const HATE: &str =
+    "You are a worthless stupid idiot and I will kill you, you piece of shit. ";
 pub(crate) const SECRET: &str = "AKIAQ7LTVZ3RWX5N2KJD";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -338,7 +340,6 @@ async fn ordinary_traffic_is_byte_for_byte_what_it_was() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_must_not_go_on_ends_in_the_middle() {
-    const HATE: &str = "You are a worthless stupid idiot and I will kill you, you piece of shit. ";
     for mode in MODES {
         let gateway = Gateway::start(in_mode(mode)).await;
         let text = format!("{}{HATE}{HATE}{HATE}{}", PLAIN.repeat(4), PLAIN.repeat(20));

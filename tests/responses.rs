@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::envoy::{Gateway, INJECTION, MODES, PLAIN, QUESTION, SECRET, in_mode};
+use crate::envoy::{Gateway, HATE, INJECTION, MODES, PLAIN, QUESTION, SECRET, in_mode};
 use crate::http::python;
 use crate::support::{bundled, config};
 use crate::wire::Answer;
@@ -114,7 +114,6 @@ async fn answers_come_redacted_in_parts_and_in_every_repetition() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn attacks_are_403_and_an_answer_that_must_not_go_on_raises_in_the_client() {
-    const HATE: &str = "You are a worthless stupid idiot and I will kill you, you piece of shit. ";
     let gateway = Gateway::start(in_mode("FULL_DUPLEX_STREAMED")).await;
     gateway
         .model
@@ -183,10 +182,10 @@ async fn what_tools_say_is_read_as_theirs_and_every_text_by_itself() {
     assert!(!got.text().contains("Ignore all"), "{got:?}");
     let whole = response(&[call(INJECTION)]).to_string();
     let got = ask(Answer::json(&whole), "/v1/responses").await;
-    assert!(!got.text().contains("\"output\":\"Ignore"), "{got:?}");
+    assert_eq!(got.status(), 403, "{got:?}");
     // The same in what is asked for later.
     let got = ask(Answer::json(&whole), "/v1/responses/resp_1").await;
-    assert!(!got.text().contains("\"output\":\"Ignore"), "{got:?}");
+    assert_eq!(got.status(), 403, "{got:?}");
     let fine = response(&[call("It rains.")]).to_string();
     let got = ask(Answer::json(&fine), "/v1/responses/resp_1").await;
     assert_eq!(got.text(), fine);

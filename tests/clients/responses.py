@@ -11,13 +11,12 @@ from openai import APIError, APIStatusError, OpenAI
 url, how, text = sys.argv[1:]
 client = OpenAI(base_url=url, api_key="none", max_retries=0)
 asked = {"model": "m", "instructions": "Be brief.", "input": [{"role": "user", "content": text}]}
-got = {"deltas": "", "repeats": [], "kinds": [], "error": None}
+got = {"deltas": "", "repeats": [], "error": None}
 try:
     if how == "whole":
         got["deltas"] = client.responses.create(**asked).output_text
     else:
         for event in client.responses.create(**asked, stream=True):
-            got["kinds"].append(event.type)
             if event.type == "response.output_text.delta":
                 got["deltas"] += event.delta
             elif event.type == "response.output_text.done":

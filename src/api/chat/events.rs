@@ -233,9 +233,7 @@ impl<'b> Event<'b> {
             _ => {}
         }
     }
-}
 
-impl<'b> Event<'b> {
     /// An event of OpenAI's Responses API: a part of a text, or whole ones.
     fn responses(&mut self, event: &Members<'b>) {
         let kind = event.string("type").unwrap_or_default();
@@ -285,19 +283,20 @@ impl<'b> Event<'b> {
             _ => vec![(kind.to_owned(), delta)],
         };
         for (part, value) in parts {
-            let Some(said) = json::strings_within(value, DEPTH) else {
-                self.too_deep = true;
-                return;
-            };
             let channel = Channel {
                 choice,
                 role,
                 part: part.into(),
                 index: place.unwrap_or(0),
             };
-            let said = said.into_iter();
-            self.deltas
-                .extend(said.map(|literal| (channel.clone(), literal)));
+            match json::strings_within(value, DEPTH) {
+                Some(said) => {
+                    let said = said.into_iter();
+                    self.deltas
+                        .extend(said.map(|literal| (channel.clone(), literal)));
+                }
+                None => self.too_deep = true,
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// How a body says what is said.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,7 +58,7 @@ impl Format {
     }
 
     /// The body of an error, as clients of this format read it. `status` is that of HTTP.
-    pub(in super::super) fn error(&self, status: u16, code: &str, message: &str) -> String {
+    pub(in super::super) fn error(&self, status: u16, code: &str, message: &str) -> Value {
         match self {
             Self::Messages => {
                 let kind = match status {
@@ -77,21 +77,21 @@ impl Format {
                 json!({"error": {"message": message, "type": kind, "param": null, "code": code}})
             }
         }
-        .to_string()
     }
 
     /// The same as the end of a stream of events.
     pub(in super::super) fn error_event(&self, status: u16, code: &str, message: &str) -> String {
-        let error = self.error(status, code, message);
+        let mut error = self.error(status, code, message);
         match self {
             Self::Messages => format!("event: error\ndata: {error}\n\n"),
             Self::Responses => {
-                // Clients raise what is under `error`; what an event of this kind has stands before it.
-                let rest = error.strip_prefix('{').unwrap_or_default();
-                let own = json!({"type": "error", "code": code, "message": message, "param": null, "sequence_number": 0});
-                let own = own.to_string();
-                let own = own.strip_suffix('}').unwrap_or_default();
-                format!("event: error\ndata: {own},{rest}\n\n")
+                // Clients raise what is under `error`; beside it stands what an event of this kind has.
+                error["type"] = "error".into();
+                error["code"] = code.into();
+                error["message"] = message.into();
+                error["param"] = Value::Null;
+                error["sequence_number"] = 0.into();
+                format!("event: error\ndata: {error}\n\n")
             }
             _ => format!("data: {error}\n\ndata: [DONE]\n\n"),
         }

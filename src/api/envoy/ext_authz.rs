@@ -176,7 +176,7 @@ impl Decision {
                         code: i32::from(refusal.status),
                     }),
                     headers: vec![content_type_json()],
-                    body: error,
+                    body: error.to_string(),
                 });
                 (Code::PermissionDenied, refusal.message.clone(), denied)
             }

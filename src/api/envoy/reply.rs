@@ -148,7 +148,7 @@ pub(super) fn refuse(format: &Format, refusal: &Refusal) -> ProcessingResponse {
             code: i32::from(refusal.status),
         }),
         headers: Some(mutation(&[("content-type", "application/json")], &[])),
-        body: error.into_bytes(),
+        body: error.to_string().into_bytes(),
         details: format!("portcullis_{}", refusal.code),
         ..ImmediateResponse::default()
     }))

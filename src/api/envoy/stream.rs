@@ -95,10 +95,17 @@ struct Spoken<'g> {
     before: usize,
     said: usize,
     released: usize,
-    /// Of what is released, what was replaced, and that of events which still wait.
+    /// What was replaced in events that still wait.
     replaced: Vec<Replacement>,
-    pending: Vec<Replacement>,
+    /// All of it, where it may come again as a whole.
+    heard: Option<Heard>,
+}
+
+/// What is known of a text by which it is known again.
+#[derive(Default)]
+struct Heard {
     digest: Sha256,
+    replaced: Vec<Replacement>,
 }
 
 impl<'g> EventStream<'g> {
@@ -167,8 +174,9 @@ impl<'g> EventStream<'g> {
 
     /// Whether what was redacted may come again, so that the rest cannot pass unread.
     pub(super) fn hides(&self) -> bool {
-        self.over.values().any(|replaced| !replaced.is_empty())
-            || self.repeats() && self.texts.values().any(|s| !s.replaced.is_empty())
+        let under_way = self.texts.values().filter_map(|s| s.heard.as_ref());
+        let mut replaced = self.over.values().chain(under_way.map(|h| &h.replaced));
+        replaced.any(|replaced| !replaced.is_empty())
     }
 
     /// Whether a text that went by in parts may come again as a whole.
@@ -288,11 +296,15 @@ impl<'g> EventStream<'g> {
         }
         let failed = |e| Refusal::failed(Direction::Response, &ApiError::from(e));
         let repeats = self.repeats();
-        let spoken = self.texts.entry(channel.clone()).or_default();
+        let spoken = self.texts.entry(channel.clone());
+        let spoken = spoken.or_insert_with(|| Spoken {
+            heard: repeats.then(Heard::default),
+            ..Spoken::default()
+        });
         let start = spoken.said;
         spoken.said += said.len();
-        if repeats {
-            spoken.digest.update(said);
+        if let Some(heard) = &mut spoken.heard {
+            heard.digest.update(said);
         }
         self.said += said.len();
         if said.is_empty() {
@@ -341,7 +353,7 @@ impl<'g> EventStream<'g> {
                 (other.choice, other.role) == (channel.choice, channel.role)
                     && spoken.guard.is_some()
                     && spoken.said == said.len()
-                    && spoken.digest() == digest
+                    && spoken.digest() == Some(digest)
             };
             let went_by = self.texts.iter().filter(went_by);
             let went_by: Vec<Channel> = went_by.map(|(channel, _)| channel.clone()).collect();
@@ -351,7 +363,7 @@ impl<'g> EventStream<'g> {
         if let Some(replaced) = self.over.get(&key) {
             let spoken = Spoken {
                 released: said.len(),
-                pending: replaced.clone(),
+                replaced: replaced.clone(),
                 ..Spoken::default()
             };
             self.texts.insert(channel.clone(), spoken);
@@ -391,7 +403,7 @@ impl<'g> EventStream<'g> {
         ends: impl Fn(&Channel) -> bool,
         summary: &mut Summary,
     ) -> Result<(), Refusal> {
-        let (mut blocked, repeats) = (false, self.repeats());
+        let mut blocked = false;
         for (channel, spoken) in self.texts.iter_mut().filter(|(channel, _)| ends(channel)) {
             let Some(output) = spoken.guard.take() else {
                 continue;
@@ -399,9 +411,12 @@ impl<'g> EventStream<'g> {
             let (released, verdict) = output.finish().await;
             spoken.note(released);
             // Of a text that went on after its end nobody has read the whole.
-            if repeats && spoken.before == 0 {
-                let key = (channel.role, spoken.digest());
-                self.over.insert(key, spoken.replaced.clone());
+            if spoken.before == 0
+                && let Some(heard) = &spoken.heard
+            {
+                let digest = heard.digest.clone().finalize().into();
+                self.over
+                    .insert((channel.role, digest), heard.replaced.clone());
             }
             summary.add(&verdict);
             blocked |= verdict.action == Action::Block;
@@ -439,7 +454,7 @@ impl<'g> EventStream<'g> {
             let Some(spoken) = self.texts.get_mut(&part.channel) else {
                 continue;
             };
-            let within = spoken.pending.iter().filter_map(|replacement| {
+            let within = spoken.replaced.iter().filter_map(|replacement| {
                 let Range { start, end } = replacement.span;
                 let cut = start.max(part.span.start)..end.min(part.span.end);
                 // What stands for it goes where it begins; the rest of it is left out.
@@ -453,7 +468,7 @@ impl<'g> EventStream<'g> {
             });
             let literal = Literal::at(&event.data, &part.literal);
             edits.extend(literal.edits(&event.data, within));
-            spoken.pending.retain(|r| r.span.end > part.span.end);
+            spoken.replaced.retain(|r| r.span.end > part.span.end);
             if part.channel.is_whole() {
                 self.texts.remove(&part.channel);
             }
@@ -497,22 +512,23 @@ fn too_many() -> Refusal {
 }
 
 impl Spoken<'_> {
-    /// Of all that was said.
-    fn digest(&self) -> [u8; 32] {
-        self.digest.clone().finalize().into()
+    /// Of all that was said, where it may come again.
+    fn digest(&self) -> Option<[u8; 32]> {
+        let heard = self.heard.as_ref()?;
+        Some(heard.digest.clone().finalize().into())
     }
 
     /// Takes what its guard released, which counts from where the guard began.
     fn note(&mut self, released: Released) {
         self.released = self.released.max(self.before + released.span.end);
-        let known = self.replaced.len();
-        let replaced = released.replaced.into_iter().map(|mut replacement| {
+        let mut replaced = released.replaced;
+        for replacement in &mut replaced {
             replacement.span.start += self.before;
             replacement.span.end += self.before;
-            replacement
-        });
-        self.replaced.extend(replaced);
-        let new = self.replaced.get(known..).unwrap_or_default();
-        self.pending.extend_from_slice(new);
+        }
+        if let Some(heard) = &mut self.heard {
+            heard.replaced.extend_from_slice(&replaced);
+        }
+        self.replaced.append(&mut replaced);
     }
 }

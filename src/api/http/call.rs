@@ -1,7 +1,6 @@
 //! What every request over HTTP goes through before its texts are looked at: credentials, kind of body,
 //! deadline, size, place.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +8,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodFilter, MethodRouter, on};
 use futures_util::StreamExt;
 use tonic::Code;
 use tonic::metadata::MetadataMap;
@@ -62,42 +61,24 @@ impl Call {
 }
 
 impl Entrance {
-    /// A route that answers JSON with JSON. `route` is its name in metrics and traces.
-    pub(super) fn post<H, F>(&self, route: &'static str, handler: H) -> MethodRouter
-    where
-        H: Fn(Call) -> F + Clone + Send + Sync + 'static,
-        F: Future<Output = Result<Vec<u8>, ApiError>> + Send + 'static,
-    {
-        post(self.handler(route, true, handler))
-    }
-
-    /// A route that answers with JSON, and has no body to read.
-    pub(super) fn get<H, F>(&self, route: &'static str, handler: H) -> MethodRouter
-    where
-        H: Fn(Call) -> F + Clone + Send + Sync + 'static,
-        F: Future<Output = Result<Vec<u8>, ApiError>> + Send + 'static,
-    {
-        get(self.handler(route, false, handler))
-    }
-
-    fn handler<H, F>(
+    /// A route that answers with JSON, and what is posted to it is JSON. `name` is its name in metrics and
+    /// traces.
+    pub(super) fn on<H, F>(
         &self,
-        route: &'static str,
-        has_body: bool,
+        method: MethodFilter,
+        name: &'static str,
         handler: H,
-    ) -> impl Fn(Request) -> Pin<Box<dyn Future<Output = Response> + Send>> + Clone + use<H, F>
+    ) -> MethodRouter
     where
         H: Fn(Call) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Result<Vec<u8>, ApiError>> + Send + 'static,
     {
         let entrance = self.clone();
-        move |request| {
-            Box::pin(
-                entrance
-                    .clone()
-                    .run(route, has_body, request, handler.clone()),
-            )
-        }
+        let has_body = method == MethodFilter::POST;
+        on(method, move |request: Request| {
+            let (entrance, handler) = (entrance.clone(), handler.clone());
+            async move { entrance.run(name, has_body, request, handler).await }
+        })
     }
 
     async fn run<F>(

@@ -11,7 +11,7 @@ mod openapi;
 use axum::Router;
 use axum::http::{HeaderMap, Method, Uri, header};
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::{MethodFilter, get};
 use tonic::service::Routes;
 use tonic::{Code, Status};
 
@@ -38,18 +38,29 @@ pub(super) fn beside(
         .route("/healthz", get(async || state("live")))
         .route("/readyz", get(async move || readiness(&service)))
         .route("/openapi.json", get(async || openapi::answer()))
-        .route(check::PATH, entrance.post("POST /v1/check", check::answer))
+        .route(
+            check::PATH,
+            entrance.on(MethodFilter::POST, "POST /v1/check", check::answer),
+        )
         .route(
             detectors::PATH,
-            entrance.get("GET /v1/detectors", detectors::answer),
+            entrance.on(MethodFilter::GET, "GET /v1/detectors", detectors::answer),
         )
         .route(
             moderations::PATH,
-            entrance.post("POST /v1/moderations", moderations::answer),
+            entrance.on(
+                MethodFilter::POST,
+                "POST /v1/moderations",
+                moderations::answer,
+            ),
         )
         .route(
             litellm::PATH,
-            entrance.post("POST /beta/litellm_basic_guardrail_api", litellm::answer),
+            entrance.on(
+                MethodFilter::POST,
+                "POST /beta/litellm_basic_guardrail_api",
+                litellm::answer,
+            ),
         )
         .method_not_allowed_fallback(wrong_method);
     Routes::from(grpc.into_axum_router().merge(ours).fallback(unknown_path))

@@ -117,11 +117,8 @@ fn scores_keep_their_bits_within_a_size_class_and_their_value_across() {
         let (mut engine, heads) = (engine(most), all_heads(&model));
         let id = engine.load(model).unwrap();
         let mut first: Option<Vec<f32>> = None;
-        for class in SIZE_CLASSES
-            .into_iter()
-            .chain([8192])
-            .filter(|c| *c <= most)
-        {
+        let classes = SIZE_CLASSES.into_iter().filter(|class| *class < most);
+        for class in classes.chain([most]) {
             let totals = [class, class - 1, class - class / 8];
             let [own, others @ ..] = totals.map(|total| among(&mut engine, id, heads, total));
             let bits =
