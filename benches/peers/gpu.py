@@ -28,6 +28,7 @@ import time
 import torch
 import transformers
 
+import ceilings
 import sizes
 
 # Lengths that DisentangledFlash is prepared for.
@@ -65,23 +66,6 @@ def write_texts(file, count=4096):
         for length in mixed_lengths(count):
             words = (letters.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(max(1, length - 2)))
             out.write(json.dumps({"text": " ".join(words)}) + "\n")
-
-
-def ceilings():
-    """What this card copies and multiplies: bytes and operations a second, the best of a few."""
-    copied = torch.empty(2 << 30, dtype=torch.uint8, device="cuda").random_()
-    other = torch.empty_like(copied)
-    left = torch.randn(8192, 8192, device="cuda", dtype=torch.float16)
-    seconds = {"copy": [], "matmul": []}
-    for _ in range(30):
-        for name, work in (("copy", lambda: other.copy_(copied)), ("matmul", lambda: left @ left)):
-            timer = Timer("cuda")
-            timer.mark()
-            work()
-            timer.mark()
-            seconds[name].append(timer.seconds())
-    return {"copy_bytes_per_second": 2 * copied.numel() / min(seconds["copy"]),
-            "f16_operations_per_second": 2 * 8192**3 / min(seconds["matmul"])}
 
 
 def state():
@@ -247,21 +231,35 @@ class Record:
             "date": time.strftime("%Y-%m-%d"), "command": " ".join(sys.argv),
             "device": "cpu" if options.cpu else subprocess.run(query, capture_output=True, text=True).stdout.strip(),
             "torch": torch.__version__, "transformers": transformers.__version__, "dtype": options.dtype,
-            "passes": options.passes, "states": [], "rows": [], "ratios": [],
+            "passes": options.passes, "states": [], "rows": [], "steps": [], "ratios": [],
         }
 
     def save(self):
         self.file.write_text(json.dumps(self.results, indent=1))
 
-    def row(self, model, way, workload, on_device, calls, streams=None):
+    def row(self, model, way, workload, on_device, calls, streams=None, steps=None):
         tokens = sum(map(sum, self.work[workload]))
         row = dict(model=model, way=way, workload=workload, tokens=tokens, device_seconds=on_device,
-                   call_seconds=calls, stream_seconds=streams)
+                   call_seconds=calls, stream_seconds=streams, step_seconds=steps)
         self.results["rows"].append(row)
         best = (streams or calls)[1]
         print(f"{model:18} {workload:22} {way:26} device {on_device[1] * 1e3:9.3f} ms   call "
               f"{calls[1] * 1e3:9.3f} ms ({calls[0] * 1e3:.3f} .. {calls[2] * 1e3:.3f})   "
               f"{tokens / best / 1e6:7.3f} Mtok/s", flush=True)
+        self.save()
+
+    def steps(self):
+        """What share of the card's ceilings each step of our passes reaches."""
+        for row in self.results["rows"]:
+            if row["step_seconds"]:
+                (lengths,) = self.work[row["workload"]]
+                config = sizes.config(row["model"])
+                shares = ceilings.report(config, lengths, row["step_seconds"], self.results["ceilings"])
+                self.results["steps"].append(dict(model=row["model"], workload=row["workload"], steps=shares))
+                print(f"{row['model']}, {row['workload']}: step, us, % of the pass, of the operations, of the bandwidth")
+                for share in shares:
+                    print(f"    {share['step']:14} {share['seconds'] * 1e6:9.1f} {share['of_the_pass']:6.1%} "
+                          f"{share['of_the_operations']:6.1%} {share['of_the_bandwidth']:6.1%}", flush=True)
         self.save()
 
     def ratios(self, model):
@@ -314,16 +312,18 @@ def main():
         try:
             lines = ours(options.ours, made[name], work, folder, options.dtype == "bfloat16", options.passes)
             for workload, line in lines.items():
-                record.row(name, way, workload, line["device_seconds"], line["call_seconds"], line["stream_seconds"])
+                record.row(name, way, workload, line["device_seconds"], line["call_seconds"],
+                           line["stream_seconds"], line["step_seconds"])
         except RuntimeError as error:
             print(f"{name}: portcullis failed: {error}", flush=True)
 
     for name in names if options.ours else []:
         run_ours(name, "portcullis")
     if not options.cpu:
-        record.results["ceilings"] = ceilings()
+        record.results["ceilings"] = ceilings.measured(Timer)
         print(record.results["ceilings"], flush=True)
         torch.cuda.empty_cache()
+        record.steps()
     for name in [] if options.no_peers else names:
         dtype = getattr(torch, options.dtype)
         exact = transformers.AutoModelForSequenceClassification.from_pretrained(

@@ -1,6 +1,6 @@
 //! One side of benches/peers/gpu.py: times one package on a GPU: device time of a pass by events, the time of
 //! whole calls of the engine, copies and host work included, and that of a stream of them, in which the next
-//! batch is queued before one is waited for.
+//! batch is queued before one is waited for. Of a workload of one batch also the steps of its pass.
 //!
 //! ```text
 //! ours_gpu --package DIR --work FILE [--bf16] [--passes N]
@@ -93,6 +93,19 @@ fn spread(mut seconds: Vec<f64>) -> [f64; 3] {
     [10, 50, 90].map(|p| seconds[(seconds.len() - 1) * p / 100])
 }
 
+/// Seconds of each step of a pass, by its name: the median of several.
+fn steps(engine: &mut CudaEngine, id: ModelId, batch: &PackedBatch) -> Vec<(&'static str, f64)> {
+    const PASSES: usize = 11;
+    let passes: Vec<_> = (0..PASSES)
+        .map(|_| engine.step_seconds(id, batch).unwrap())
+        .collect();
+    let names = passes[0].iter().map(|(name, _)| *name);
+    names
+        .enumerate()
+        .map(|(i, name)| (name, spread(passes.iter().map(|p| p[i].1).collect())[1]))
+        .collect()
+}
+
 /// Seconds of all batches, the next one begun before one is finished.
 fn stream(engine: &mut CudaEngine, id: ModelId, batches: &[PackedBatch], heads: HeadSet) -> f64 {
     let start = Instant::now();
@@ -154,6 +167,10 @@ fn main() {
         let streams = (0..options.passes)
             .map(|_| stream(&mut engine, id, &batches, heads))
             .collect();
+        let steps = match batches.as_slice() {
+            [batch] => Some(steps(&mut engine, id, batch)),
+            _ => None,
+        };
         let line = serde_json::json!({
             "name": workload.name,
             "tokens": tokens,
@@ -162,6 +179,7 @@ fn main() {
             "device_seconds": spread(device),
             "call_seconds": spread(calls),
             "stream_seconds": spread(streams),
+            "step_seconds": steps,
         });
         println!("{line}");
     }

@@ -4,8 +4,6 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use cudarc::driver::sys::CUevent_flags;
-
 use super::bucket::Bucket;
 use super::device::{Device, Unusable};
 use super::element::Element;
@@ -13,6 +11,7 @@ use super::error::CudaError;
 use super::kernels::{EmbeddingArgs, row_blocks};
 use super::network::Network;
 use super::room::{Graph, Room};
+use super::timing;
 use super::workspace::Sizes;
 use crate::encoder::{Model, PackedBatch};
 use crate::engine::{BatchId, Begun, Engine, EngineError, HeadSet, ModelId, SequenceScores};
@@ -103,35 +102,42 @@ impl CudaEngine {
         batch: &PackedBatch,
         passes: usize,
     ) -> Result<Vec<f64>, EngineError> {
-        // The inputs of this run stay on the device.
+        self.time(model, batch, |device, room, (_, graph)| {
+            timing::replays(&device.stream, room, graph, passes)
+        })
+    }
+
+    /// Device time of the steps of one pass over `batch`, in seconds by their names and in their order; those
+    /// of the same name, such as all layers' products of one kind, are added up. The batch must fit one graph.
+    pub fn step_seconds(
+        &mut self,
+        model: ModelId,
+        batch: &PackedBatch,
+    ) -> Result<Vec<(&'static str, f64)>, EngineError> {
+        self.time(model, batch, |device, room, of| {
+            // SAFETY: the graph is the model's own, and was captured in the engine's room.
+            unsafe { timing::steps(&device.stream, &mut device.matmul, room, of) }
+        })
+    }
+
+    /// Measures by what `batch` leaves on the device.
+    fn time<T>(
+        &mut self,
+        model: ModelId,
+        batch: &PackedBatch,
+        measure: impl FnOnce(&mut Device, &Room, (&Network, &Graph)) -> Result<T, CudaError>,
+    ) -> Result<T, EngineError> {
         self.run(model, batch, HeadSet::EMPTY)?;
         let (tokens, sequences) = (batch.tokens(), batch.lengths().len());
-        let graph = self.models.get(model.0).and_then(|loaded| {
+        let of = self.models.get(model.0).and_then(|loaded| {
             let mut graphs = loaded.graphs.iter();
-            graphs.find(|graph| graph.bucket.holds(tokens, sequences))
+            let graph = graphs.find(|graph| graph.bucket.holds(tokens, sequences))?;
+            Some((&loaded.network, graph))
         });
-        let (Some(graph), Some(room)) = (graph, &self.room) else {
+        let (Some(of), Some(room)) = (of, &self.room) else {
             return Err(EngineError::Batch("more than one graph holds".into()));
         };
-        let slot = room.last_slot();
-        let mark = || {
-            let flags = CUevent_flags::CU_EVENT_DEFAULT;
-            self.device.stream.record_event(Some(flags))
-        };
-        // All are queued before the first is waited for: what it takes to launch one hides behind others.
-        let replay = || -> Result<Vec<f64>, CudaError> {
-            let mut marks = vec![mark()?];
-            for _ in 0..passes {
-                graph.launch(slot)?;
-                marks.push(mark()?);
-            }
-            let pairs = marks.iter().zip(marks.iter().skip(1));
-            pairs
-                .map(|(begin, end)| Ok(f64::from(begin.elapsed_ms(end)?) / 1e3))
-                .collect()
-        };
-        let times = replay();
-        times.map_err(|e| self.note(e))
+        measure(&mut self.device, room, of).map_err(|e| self.note(e))
     }
 
     /// Makes the device fail as a broken kernel would: what is in flight is lost, and so is the

@@ -22,6 +22,7 @@ mod room;
 mod staging;
 #[cfg(test)]
 mod tests;
+mod timing;
 mod workspace;
 
 pub use executor::{CudaEngine, CudaSettings};

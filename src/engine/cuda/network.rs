@@ -187,7 +187,8 @@ impl Network {
         chosen.map(|c| c.labels).sum()
     }
 
-    /// Enqueues the whole pass for a batch of the size `bucket` in a slot of the workspace.
+    /// Enqueues the whole pass for a batch of the size `bucket` in a slot of the workspace; `after` is called
+    /// with the name of each step once it is enqueued.
     ///
     /// # Safety
     ///
@@ -199,6 +200,7 @@ impl Network {
         workspace: &Workspace,
         stream: &Arc<CudaStream>,
         matmul: &mut Matmul,
+        after: After<'_>,
     ) -> Result<(), CudaError> {
         let mut pass = Pass {
             network: self,
@@ -207,15 +209,20 @@ impl Network {
             slot,
             stream,
             matmul,
+            after,
         };
         // SAFETY: the workspace's regions have room for the bucket's rows, as the caller promises; the
         // weights belong to `self`.
         unsafe {
             let hidden = pass.trunk()?;
-            pass.heads(hidden)
+            pass.heads(hidden)?;
         }
+        (pass.after)("heads")
     }
 }
+
+/// Told of every step of a pass, in order.
+pub(super) type After<'a> = &'a mut dyn FnMut(&'static str) -> Result<(), CudaError>;
 
 /// One pass being enqueued.
 struct Pass<'p> {
@@ -225,6 +232,7 @@ struct Pass<'p> {
     slot: usize,
     stream: &'p Arc<CudaStream>,
     matmul: &'p mut Matmul,
+    after: After<'p>,
 }
 
 /// Every method launches on regions of the workspace that [`Network::enqueue`]'s caller vouches for.
@@ -252,17 +260,26 @@ impl Pass<'_> {
                     eps: network.norm.eps,
                 },
             )?;
+            (self.after)("embedding")?;
             let mut input = at.stream;
             for layer in &network.layers {
                 self.product(&layer.qkv, Some(layer.qkv.bias), input, at.qkv)?;
+                (self.after)("qkv")?;
                 self.attend(&layer.attention, inputs.tiles)?;
+                (self.after)("attention")?;
                 // The context is used up by the product, and then the place of qkv is free.
                 self.product(&layer.attention_out, None, at.context, at.qkv)?;
+                (self.after)("attention out")?;
                 input = self.add_and_normalise(&layer.attention_out, &layer.attention_norm)?;
+                (self.after)("norm")?;
                 self.product(&layer.up, None, input, at.up)?;
+                (self.after)("up")?;
                 let activated = self.activate(layer)?;
+                (self.after)("activation")?;
                 self.product(&layer.down, None, activated, at.qkv)?;
+                (self.after)("down")?;
                 input = self.add_and_normalise(&layer.down, &layer.norm)?;
+                (self.after)("norm")?;
             }
             Ok(input)
         }

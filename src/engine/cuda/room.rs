@@ -88,13 +88,14 @@ impl Room {
                 cudarc::driver::result::memcpy_htod_async(workspace.input(0), words, stream)
             }?;
             // SAFETY: as the caller promises.
-            unsafe { network.enqueue((bucket, 0), workspace, stream, matmul) }?;
+            unsafe { network.enqueue((bucket, 0), workspace, stream, matmul, &mut |_| Ok(())) }?;
             stream.synchronize()?;
             let mut capture = |slot| -> Result<CudaGraph, CudaError> {
                 stream.begin_capture(CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED)?;
                 // SAFETY: as the caller promises.
-                let enqueued =
-                    unsafe { network.enqueue((bucket, slot), workspace, stream, matmul) };
+                let enqueued = unsafe {
+                    network.enqueue((bucket, slot), workspace, stream, matmul, &mut |_| Ok(()))
+                };
                 // The capture is ended whatever came of it.
                 let graph = stream.end_capture(CUgraphInstantiate_flags(0));
                 enqueued?;

@@ -265,6 +265,36 @@ fn batches_in_flight_keep_their_scores() {
     }
 }
 
+#[test]
+fn passes_and_their_steps_are_timed() {
+    const STEPS: [&str; 9] = [
+        "embedding",
+        "qkv",
+        "attention",
+        "attention out",
+        "norm",
+        "up",
+        "activation",
+        "down",
+        "heads",
+    ];
+    let _gpu = gpu();
+    let batch = batch(&[30, 2, 65], 3);
+    for (name, model) in golden() {
+        let mut engine = engine(128);
+        let id = engine.load(model.clone()).unwrap();
+        let before = engine.run(id, &batch, all_heads(&model)).unwrap();
+        let passes = engine.pass_seconds(id, &batch, 3).unwrap();
+        assert_eq!(passes.len(), 3, "{name}");
+        let steps = engine.step_seconds(id, &batch).unwrap();
+        assert!(steps.iter().map(|(step, _)| *step).eq(STEPS), "{name}");
+        let times = passes.into_iter().chain(steps.into_iter().map(|(_, s)| s));
+        assert!(times.into_iter().all(|seconds| seconds > 0.0), "{name}");
+        let after = engine.run(id, &batch, all_heads(&model)).unwrap();
+        assert_eq!(distance(&before, &after), 0.0, "{name}");
+    }
+}
+
 /// A batch that nobody waits for does not leave its scores to the next one.
 #[test]
 fn a_batch_that_is_passed_over_is_forgotten() {
