@@ -11,8 +11,10 @@ use crate::api::ServerConfig;
 use crate::detect::PackageSource;
 use crate::engine::{DeviceChoice, DeviceLoss};
 use crate::guard::{Limits, PolicyConfig};
+use crate::ops::drift::DriftConfig;
 use crate::ops::logs::LogFormat;
 use crate::ops::traces::TelemetryConfig;
+use crate::package::TrustedKeys;
 use crate::scheduler::SchedulerConfig;
 use crate::text::normalise::NormaliseConfig;
 
@@ -34,6 +36,10 @@ pub struct Config {
     pub telemetry: TelemetryConfig,
     /// Model packages; the bundled one where none is listed.
     pub packages: Vec<PackageSource>,
+    /// Public keys of minisign, of which one must have signed each package.
+    pub trusted_keys: TrustedKeys,
+    /// Whether scores are spread as they were.
+    pub drift: DriftConfig,
     /// Disguises that are undone before detectors read.
     pub normalise: NormaliseConfig,
     /// Keys of redaction.
@@ -258,12 +264,19 @@ impl Config {
             &mut server.tls_key,
             &mut server.tls_client_ca,
             &mut server.api_keys,
+            &mut server.block_list,
+            &mut config.drift.baseline,
             &mut config.redaction.key_file,
             &mut config.policies_file,
             &mut config.telemetry.otlp_ca,
         ]
         .into_iter()
         .flatten()
+        .chain(server.jwt.iter_mut().map(|jwt| &mut jwt.keys))
+        .chain(server.audit.iter_mut().flat_map(|audit| {
+            let key_file = audit.key_file.iter_mut();
+            std::iter::once(&mut audit.file).chain(key_file)
+        }))
         .chain(
             config
                 .packages
@@ -292,18 +305,29 @@ impl Config {
                 "needs server.tls_cert and server.tls_key".into(),
             );
         }
-        let authenticated = server.api_keys.is_some() || server.tls_client_ca.is_some();
+        let authenticated =
+            server.api_keys.is_some() || server.jwt.is_some() || server.tls_client_ca.is_some();
         let secured = server.tls_cert.is_some() && authenticated;
         if !(server.listen.ip().is_loopback() || secured || server.insecure) {
             return error(
                 "server.listen",
                 format!(
                     "{} can be reached from other machines: that needs TLS (server.tls_cert, \
-                     server.tls_key) and either API keys (server.api_keys) or client certificates \
-                     (server.tls_client_ca). --insecure serves it without: anybody who reaches it \
+                     server.tls_key) and API keys (server.api_keys), tokens (server.jwt) or client \
+                     certificates (server.tls_client_ca). --insecure serves it without: anybody who reaches it \
                      can read and send texts",
                     server.listen
                 ),
+            );
+        }
+        if let Some(jwt) = &server.jwt
+            && [&jwt.issuer, &jwt.audience, &jwt.tenant_claim]
+                .iter()
+                .any(|s| s.is_empty())
+        {
+            return error(
+                "server.jwt",
+                "issuer, audience and tenant_claim must say something".into(),
             );
         }
         let scheduler = &self.scheduler;
@@ -311,6 +335,15 @@ impl Config {
             return error(
                 "scheduler.deadline_share",
                 "must lie between 0.05 and 1".into(),
+            );
+        }
+        if !(100..=1_000_000).contains(&self.drift.window) {
+            return error("drift.window", "must lie between 100 and 1000000".into());
+        }
+        if self.drift.baseline.is_some() && server.metrics.is_none() {
+            return error(
+                "drift.baseline",
+                "needs server.metrics, where it shows".into(),
             );
         }
         if !(0.0..=1.0).contains(&self.telemetry.sample_ratio) {
@@ -437,15 +470,22 @@ impl Config {
     /// The packages to serve: those listed, or the bundled one, looked for here and in every
     /// directory above the program.
     pub fn packages(&self) -> Result<Vec<PackageSource>, ConfigError> {
-        if !self.packages.is_empty() {
-            return Ok(self.packages.clone());
+        let mut packages = match self.packages.is_empty() {
+            true => vec![Self::bundled()?.into()],
+            false => self.packages.clone(),
+        };
+        for package in &mut packages {
+            package.trusted_keys.clone_from(&self.trusted_keys);
         }
+        Ok(packages)
+    }
+
+    fn bundled() -> Result<PathBuf, ConfigError> {
         let program = std::env::current_exe().unwrap_or_default();
         std::iter::once(Path::new(""))
             .chain(program.ancestors().skip(1))
             .map(|dir| dir.join("models").join(BUNDLED))
             .find(|dir| dir.is_dir())
-            .map(|dir| vec![dir.into()])
             .ok_or(ConfigError::NoPackage)
     }
 }

@@ -72,6 +72,65 @@ async fn with_a_key_file_only_known_keys_pass_and_health_needs_none() {
     server.stop().await;
 }
 
+/// Keys and lists that change count within seconds; a broken file changes nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_is_turned_away_while_the_server_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let ((a, a_hash), (b, b_hash)) = (new_key(), new_key());
+    let keys = format!("[keys]\na = \"{a_hash}\"\nb = \"{b_hash}\"\n");
+    let mut config = tiny();
+    config.server.api_keys = Some(write(dir.path(), "keys.toml", &keys));
+    config.server.block_list = Some(write(dir.path(), "blocked.toml", "tenants = []\n"));
+    let server = TestServer::start(config).await;
+    let mut client = server.client().await;
+    let mut code = async |key: &str| {
+        let mut request = Request::new(user("x"));
+        request
+            .metadata_mut()
+            .insert("x-api-key", key.parse().unwrap());
+        client
+            .check(request)
+            .await
+            .map_or_else(|e| e.code(), |_| Code::Ok)
+    };
+    let changed = Duration::from_millis(2100); // seen within a second, where file times have one of theirs
+    assert_eq!((code(&a).await, code(&b).await), (Code::Ok, Code::Ok));
+
+    write(dir.path(), "blocked.toml", "tenants = [\"b\"]\n");
+    tokio::time::sleep(changed).await;
+    assert_eq!(
+        (code(&a).await, code(&b).await),
+        (Code::Ok, Code::PermissionDenied)
+    );
+    write(dir.path(), "blocked.toml", "tenants = \"\n");
+    tokio::time::sleep(changed).await;
+    assert_eq!(
+        (code(&a).await, code(&b).await),
+        (Code::Ok, Code::PermissionDenied)
+    );
+    write(dir.path(), "blocked.toml", "tenants = []\n");
+    tokio::time::sleep(changed).await;
+    assert_eq!((code(&a).await, code(&b).await), (Code::Ok, Code::Ok));
+
+    write(
+        dir.path(),
+        "keys.toml",
+        &format!("[keys]\na = \"{a_hash}\"\n"),
+    );
+    tokio::time::sleep(changed).await;
+    assert_eq!(
+        (code(&a).await, code(&b).await),
+        (Code::Ok, Code::Unauthenticated)
+    );
+    write(dir.path(), "keys.toml", "");
+    tokio::time::sleep(changed).await;
+    assert_eq!(
+        (code(&a).await, code(&b).await),
+        (Code::Ok, Code::Unauthenticated)
+    );
+    server.stop().await;
+}
+
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {

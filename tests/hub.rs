@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use portcullis::encoder::Model;
-use portcullis::package::{HubOptions, Package};
+use portcullis::package::{HubOptions, Package, PackageError, TrustedKeys};
 use sha2::{Digest, Sha256};
 
 use crate::support::golden;
@@ -195,12 +195,17 @@ fn bounds(range: Option<&str>, total: usize) -> (usize, usize) {
     (first.parse().unwrap(), last)
 }
 
+/// The package, whoever signed it.
+fn open(path: &Path, options: &HubOptions) -> Result<Package, PackageError> {
+    Package::open_with(path, &TrustedKeys::default(), options)
+}
+
 #[test]
 fn a_model_is_fetched_pinned_cached_and_found_again_offline() {
     let hub = Hub::serve(&golden("roberta-sequence"), |_| {});
     let cache = tempfile::tempdir().unwrap();
     let options = hub.options(cache.path());
-    let package = Package::open_with(Path::new(MODEL), &options).unwrap();
+    let package = open(Path::new(MODEL), &options).unwrap();
     assert_eq!(package.manifest.name, "guard");
     assert_eq!(package.manifest.version, COMMIT);
     Model::build(&package).unwrap();
@@ -220,7 +225,7 @@ fn a_model_is_fetched_pinned_cached_and_found_again_offline() {
 
     // The content is cached: a second time asks for the revision alone.
     let content = hub.requests("/content/");
-    Package::open_with(Path::new(MODEL), &options).unwrap();
+    open(Path::new(MODEL), &options).unwrap();
     assert_eq!(hub.requests("/content/"), content);
 
     // Offline, and for a commit that is complete, nothing is asked.
@@ -229,12 +234,12 @@ fn a_model_is_fetched_pinned_cached_and_found_again_offline() {
         offline: true,
         ..options.clone()
     };
-    Package::open_with(Path::new(MODEL), &offline).unwrap();
+    open(Path::new(MODEL), &offline).unwrap();
     let pinned = format!("hf://acme/guard@{COMMIT}");
-    Package::open_with(Path::new(&pinned), &options).unwrap();
+    open(Path::new(&pinned), &options).unwrap();
     assert_eq!(hub.requests(""), all);
 
-    let other = Package::open_with(Path::new("hf://acme/guard@v2"), &offline).unwrap_err();
+    let other = open(Path::new("hf://acme/guard@v2"), &offline).unwrap_err();
     assert!(other.to_string().contains("HF_HUB_OFFLINE"), "{other}");
 }
 
@@ -242,7 +247,7 @@ fn a_model_is_fetched_pinned_cached_and_found_again_offline() {
 fn a_cut_connection_is_taken_up_where_it_broke() {
     let hub = Hub::serve(&golden("roberta-sequence"), |state| state.cuts = 2.into());
     let cache = tempfile::tempdir().unwrap();
-    let package = Package::open_with(Path::new(MODEL), &hub.options(cache.path())).unwrap();
+    let package = open(Path::new(MODEL), &hub.options(cache.path())).unwrap();
     Model::build(&package).unwrap();
     let half = hub.state.files["model.safetensors"].len() / 2;
     assert_eq!(
@@ -256,9 +261,7 @@ fn a_file_with_a_wrong_digest_is_refused_and_removed() {
     let hub = Hub::serve(&golden("roberta-sequence"), |state| state.tampered = true);
     let cache = tempfile::tempdir().unwrap();
     let options = hub.options(cache.path());
-    let error = Package::open_with(Path::new(MODEL), &options)
-        .unwrap_err()
-        .to_string();
+    let error = open(Path::new(MODEL), &options).unwrap_err().to_string();
     assert!(
         error.contains("model.safetensors") && error.contains("digest"),
         "{error}"
@@ -275,18 +278,16 @@ fn a_file_with_a_wrong_digest_is_refused_and_removed() {
         endpoint: hub.options(cache.path()).endpoint,
         ..options
     };
-    Package::open_with(Path::new(MODEL), &options).unwrap();
+    open(Path::new(MODEL), &options).unwrap();
     let mut bytes = std::fs::read(snapshot.join("config.json")).unwrap();
     bytes.push(b' ');
     std::fs::write(snapshot.join("config.json"), bytes).unwrap();
-    let error = Package::open_with(Path::new(MODEL), &options)
-        .unwrap_err()
-        .to_string();
+    let error = open(Path::new(MODEL), &options).unwrap_err().to_string();
     assert!(
         error.contains("config.json") && error.contains("digest"),
         "{error}"
     );
-    Package::open_with(Path::new(MODEL), &options).unwrap();
+    open(Path::new(MODEL), &options).unwrap();
 }
 
 #[test]
@@ -296,15 +297,13 @@ fn a_gated_model_needs_the_token() {
     });
     let cache = tempfile::tempdir().unwrap();
     let options = hub.options(cache.path());
-    let error = Package::open_with(Path::new(MODEL), &options)
-        .unwrap_err()
-        .to_string();
+    let error = open(Path::new(MODEL), &options).unwrap_err().to_string();
     assert!(
         error.contains("401") && error.contains("HF_TOKEN"),
         "{error}"
     );
     let token = Some("hf_secret".to_owned());
-    Package::open_with(Path::new(MODEL), &HubOptions { token, ..options }).unwrap();
+    open(Path::new(MODEL), &HubOptions { token, ..options }).unwrap();
 }
 
 #[test]
@@ -312,14 +311,14 @@ fn a_sharded_model_comes_whole_and_a_missing_file_is_named() {
     let source = crate::support::minilm_package("minilm-sequence");
     let hub = Hub::serve(source.path(), |_| {});
     let cache = tempfile::tempdir().unwrap();
-    let package = Package::open_with(Path::new(MODEL), &hub.options(cache.path())).unwrap();
+    let package = open(Path::new(MODEL), &hub.options(cache.path())).unwrap();
     Model::build(&package).unwrap();
 
     let hub = Hub::serve(source.path(), |state| {
         state.files.remove("model-00002-of-00002.safetensors");
     });
     let cache = tempfile::tempdir().unwrap();
-    let error = Package::open_with(Path::new(MODEL), &hub.options(cache.path())).unwrap_err();
+    let error = open(Path::new(MODEL), &hub.options(cache.path())).unwrap_err();
     assert!(
         error
             .to_string()
@@ -332,7 +331,7 @@ fn a_sharded_model_comes_whole_and_a_missing_file_is_named() {
         state.files.insert("pytorch_model.bin".into(), vec![0; 10]);
     });
     let cache = tempfile::tempdir().unwrap();
-    let error = Package::open_with(Path::new(MODEL), &hub.options(cache.path())).unwrap_err();
+    let error = open(Path::new(MODEL), &hub.options(cache.path())).unwrap_err();
     assert!(error.to_string().contains("safetensors"), "{error}");
 }
 
@@ -343,7 +342,7 @@ fn a_hub_that_falls_silent_is_given_up() {
         let cache = tempfile::tempdir().unwrap();
         let mut options = hub.options(cache.path());
         options.silence = Duration::from_millis(700);
-        let error = Package::open_with(Path::new(MODEL), &options).unwrap_err();
+        let error = open(Path::new(MODEL), &options).unwrap_err();
         assert!(
             error.to_string().contains("said nothing for 700ms"),
             "{error}"

@@ -48,7 +48,8 @@ impl Program {
         Self::start(shell, package, &[])
     }
 
-    fn start(mut program: Command, package: &Path, args: &[&str]) -> Self {
+    /// Serves by this command, to which arguments are added.
+    pub(crate) fn start(mut program: Command, package: &Path, args: &[&str]) -> Self {
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let metrics = free.local_addr().unwrap();
         drop(free);

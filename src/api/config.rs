@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::GatewayConfig;
+use crate::ops::audit::AuditConfig;
+use crate::ops::auth::JwtConfig;
+use crate::ops::rates::RatesConfig;
 
 /// Addresses, TLS, credentials, limits and deadlines.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -30,6 +33,17 @@ pub struct ServerConfig {
     /// File of API-key hashes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_keys: Option<PathBuf>,
+    /// File of the tenants that are turned away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub block_list: Option<PathBuf>,
+    /// JSON Web Tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwt: Option<JwtConfig>,
+    /// What tenants may ask for in a while.
+    pub rates: RatesConfig,
+    /// The audit trail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit: Option<AuditConfig>,
     /// Deadline of requests that name none, in milliseconds.
     pub default_deadline_ms: u64,
     /// Longest deadline, in milliseconds; what asks for more gets this.
@@ -67,6 +81,10 @@ impl Default for ServerConfig {
             tls_key: None,
             tls_client_ca: None,
             api_keys: None,
+            block_list: None,
+            jwt: None,
+            rates: RatesConfig::default(),
+            audit: None,
             default_deadline_ms: 2_000,
             max_deadline_ms: 60_000,
             max_message_bytes: 2 << 20,

@@ -3,22 +3,25 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde_json::json;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{self, Sender};
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::authenticate::{caller, expect, tenant};
 use super::pb::v1::guard_service_server::GuardService;
 use super::pb::v1::{
     CheckRequest, CheckResponse, CheckStreamRequest, CheckStreamResponse, GuardOutputRequest,
     GuardOutputResponse, ListDetectorsRequest, ListDetectorsResponse, RestoreRequest,
     RestoreResponse, check_stream_response, guard_output_request, guard_output_response,
 };
-use super::service::{Service, Timed, fresh_id, message, tenant, unwinding};
+use super::service::{Service, Timed, fresh_id, message, unwinding};
 use super::status::ApiError;
 use super::{convert, deadline};
 use crate::guard::OutputGuard;
+use crate::ops::auth::{Caller, CallerRole};
 use crate::ops::traces::{self, Parent};
 
 /// The service, over gRPC.
@@ -30,12 +33,16 @@ impl GuardApi {
     async fn check_message(
         &self,
         request: CheckRequest,
-        tenant: Arc<str>,
+        caller: &Caller,
         deadline: Instant,
     ) -> Result<CheckResponse, ApiError> {
         self.0.ready()?;
+        expect(caller, CallerRole::Check)?;
+        if request.include_scores {
+            expect(caller, CallerRole::Scores)?;
+        }
         let utf16 = request.utf16_offsets;
-        let check = convert::check(request, tenant, deadline, fresh_id)?;
+        let check = convert::check(request, caller.tenant.clone(), deadline, fresh_id)?;
         let (verdict, token) = self.0.check(&check).await?;
         Ok(convert::verdict(verdict, token, utf16))
     }
@@ -53,14 +60,14 @@ impl GuardApi {
     async fn answer(
         &self,
         message: CheckStreamRequest,
-        tenant: Arc<str>,
+        caller: &Caller,
         parent: &Parent,
         arrived: Instant,
     ) -> CheckStreamResponse {
         // What is too long for an id is not repeated whole.
         let id: String = message.id.chars().take(MAX_ID).collect();
         let result = Timed::new("portcullis.v1.GuardService/CheckStream", parent)
-            .run(self.answer_inner(message, tenant, arrived));
+            .run(self.answer_inner(message, caller, arrived));
         let result = match result.await {
             Ok(response) => check_stream_response::Result::Response(response),
             Err(error) => check_stream_response::Result::Error(error.into_message()),
@@ -74,7 +81,7 @@ impl GuardApi {
     async fn answer_inner(
         &self,
         message: CheckStreamRequest,
-        tenant: Arc<str>,
+        caller: &Caller,
         arrived: Instant,
     ) -> Result<CheckResponse, ApiError> {
         if message.id.len() > MAX_ID {
@@ -95,7 +102,7 @@ impl GuardApi {
             ),
         };
         let deadline = self.0.deadline(arrived, timeout);
-        self.check_message(request, tenant, deadline).await
+        self.check_message(request, caller, deadline).await
     }
 }
 
@@ -115,9 +122,9 @@ impl GuardService for GuardApi {
         let work = async {
             let _permit = self.0.permit()?;
             let timeout = deadline::timeout(request.metadata())?;
-            let tenant = tenant(request.extensions());
+            let caller = caller(request.extensions());
             let deadline = self.0.deadline(arrived, timeout);
-            self.check_message(request.into_inner(), tenant, deadline)
+            self.check_message(request.into_inner(), &caller, deadline)
                 .await
         };
         let result = Timed::new("portcullis.v1.GuardService/Check", &parent)
@@ -131,13 +138,13 @@ impl GuardService for GuardApi {
         request: Request<Streaming<CheckStreamRequest>>,
     ) -> Result<Response<Self::CheckStreamStream>, Status> {
         let permit = self.0.stream_place().map_err(ApiError::into_status)?;
-        let tenant = tenant(request.extensions());
+        let caller = caller(request.extensions());
         let parent = traces::parent(request.metadata());
         // A reader that is slow holds its own places, not a queue of answers.
         let (answers, receiver) = mpsc::channel(1);
         let api = self.clone();
         tokio::spawn(async move {
-            let end = answer_stream(&api, request.into_inner(), tenant, parent, &answers).await;
+            let end = answer_stream(&api, request.into_inner(), caller, parent, &answers).await;
             drop(permit);
             if let Some(status) = end {
                 let _ = answers.send(Err(status)).await;
@@ -153,7 +160,8 @@ impl GuardService for GuardApi {
         request: Request<Streaming<GuardOutputRequest>>,
     ) -> Result<Response<Self::GuardOutputStream>, Status> {
         let place = self.0.stream_place().map_err(ApiError::into_status)?;
-        let tenant = tenant(request.extensions());
+        let tenant =
+            tenant(request.extensions(), CallerRole::Check).map_err(ApiError::into_status)?;
         let parent = traces::parent(request.metadata());
         let (answers, receiver) = mpsc::channel(1);
         let service = self.0.clone();
@@ -175,13 +183,17 @@ impl GuardService for GuardApi {
         &self,
         request: Request<RestoreRequest>,
     ) -> Result<Response<RestoreResponse>, Status> {
-        let tenant = tenant(request.extensions());
+        let tenant = tenant(request.extensions(), CallerRole::Restore);
         let parent = traces::parent(request.metadata());
         let RestoreRequest { token, text } = request.into_inner();
         let work = async {
+            let tenant = tenant?;
             let guard = self.0.ready()?;
             let _permit = self.0.permit()?;
+            self.0.charge(&tenant, 1, text.len())?;
             let (text, restored) = guard.restore(&tenant, &token, &text)?;
+            let details = json!({"tenant": &*tenant, "restored": restored});
+            self.0.audit().event("restored", details)?;
             Ok(RestoreResponse {
                 text,
                 restored: restored as u32,
@@ -208,7 +220,7 @@ impl GuardService for GuardApi {
 async fn answer_stream(
     api: &GuardApi,
     mut requests: Streaming<CheckStreamRequest>,
-    tenant: Arc<str>,
+    caller: Caller,
     parent: Parent,
     answers: &Sender<Result<CheckStreamResponse, Status>>,
 ) -> Option<Status> {
@@ -220,13 +232,13 @@ async fn answer_stream(
             message = api.0.next(&mut requests), if tasks.len() < api.0.limits().stream_in_flight => {
                 match message {
                     Ok(Some(message)) => {
-                        let (api, tenant) = (api.clone(), tenant.clone());
+                        let (api, caller) = (api.clone(), caller.clone());
                         let (parent, answers) = (parent.clone(), answers.clone());
                         let arrived = Instant::now();
                         tasks.spawn(async move {
                             let permit = api.0.permit();
                             let answer = match &permit {
-                                Ok(_) => api.answer(message, tenant, &parent, arrived).await,
+                                Ok(_) => api.answer(message, &caller, &parent, arrived).await,
                                 Err(_) => api.too_many(message),
                             };
                             let _ = answers.send(Ok(answer)).await;
@@ -287,6 +299,7 @@ async fn guard_output(
     let utf16 = start.utf16_offsets;
     let timeout = service.limits().default_deadline;
     let asked = convert::output_check(start, tenant.clone(), timeout, fresh_id)?;
+    service.charge(&tenant, 1, 0)?;
     let mut output = OutputGuard::new(guard, asked)?;
     // What comes while a part is scored is one part with what follows: it waits here, not in the connection,
     // which allows few frames to wait.
@@ -338,6 +351,7 @@ async fn guard_output(
                 service.unless_idle(more.notified()).await?;
                 continue;
             }
+            service.charge(&tenant, 0, chunk.len())?;
             let text = output.push(&chunk).await?.text;
             if !text.is_empty() && !say(Said::Text(text)).await {
                 break;
@@ -353,6 +367,7 @@ async fn guard_output(
         return Ok(());
     }
     let (rest, verdict) = output.finish().await;
+    service.record(&tenant, &[], &verdict)?;
     if !rest.text.is_empty() && !say(Said::Text(rest.text)).await {
         return Ok(());
     }

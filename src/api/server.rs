@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use envoy_types::pb::envoy::service::auth::v3::authorization_server::AuthorizationServer;
 use envoy_types::pb::envoy::service::ext_proc::v3::external_processor_server::ExternalProcessorServer;
+use serde_json::json;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -25,7 +26,9 @@ use super::pb::v1::guard_service_server::{GuardServiceServer, SERVICE_NAME};
 use super::service::{Service, ServiceLimits};
 use super::{ServerConfig, http, pb, tls};
 use crate::guard::Guard;
-use crate::ops::auth::{Authenticator, KeyFileError};
+use crate::ops::audit::{Audit, AuditError};
+use crate::ops::auth::{Authenticator, Credentials, KeyFileError};
+use crate::ops::rates::Rates;
 
 /// Largest message to the health and reflection services, in bytes.
 const SMALL_MESSAGE: usize = 16 << 10;
@@ -45,6 +48,7 @@ pub struct Server {
     incoming: TcpIncoming,
     address: SocketAddr,
     auth: Authenticator,
+    audit: Audit,
     tls: Option<TlsAcceptor>,
 }
 
@@ -67,9 +71,12 @@ pub enum ServeError {
         /// What is wrong.
         problem: String,
     },
-    /// The key file cannot be used.
+    /// The key file, or that of tokens' keys, cannot be used.
     #[error(transparent)]
     Keys(#[from] KeyFileError),
+    /// The audit trail cannot be written.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// The packages cannot serve.
     #[error("{0}")]
     Load(String),
@@ -95,7 +102,13 @@ impl ServerHandle {
 impl Server {
     /// Binds the address and reads certificates and keys.
     pub fn bind(config: ServerConfig) -> Result<Self, ServeError> {
-        let auth = Authenticator::new(config.api_keys.as_deref(), config.tls_client_ca.is_some())?;
+        let auth = Authenticator::new(Credentials {
+            keys: config.api_keys.as_deref(),
+            jwt: config.jwt.as_ref(),
+            certificates: config.tls_client_ca.is_some(),
+            blocked: config.block_list.as_deref(),
+        })?;
+        let audit = config.audit.as_ref().map(Audit::start).transpose()?;
         let tls = tls::acceptor(&config)?;
         let bind_error = |error| ServeError::Bind {
             address: config.listen,
@@ -111,6 +124,7 @@ impl Server {
             incoming,
             address,
             auth,
+            audit: audit.unwrap_or_default(),
             tls,
         })
     }
@@ -140,7 +154,8 @@ impl Server {
         let limits_end = limits.max_deadline;
         let stop = handle.0.clone();
         let drain = CancellationToken::new();
-        let service = Service::new(limits, stop.clone(), drain.clone());
+        let accounts = (Rates::new(&self.config.rates), self.audit.clone());
+        let service = Service::new(limits, accounts, stop.clone(), drain.clone());
         let (health, health_service) = tonic_health::server::health_reporter();
         set_health(&health, ServingStatus::NotServing).await;
 
@@ -182,7 +197,10 @@ impl Server {
         let result = match loaded {
             Some(Ok(Ok(guard))) => {
                 let device = guard.scheduler().clone();
+                let begun = started(&guard);
                 service.serve(guard);
+                // A trail that cannot be written shows in the checks that fail.
+                let _ = self.audit.event("started", begun);
                 set_health(&health, ServingStatus::Serving).await;
                 service.guard().inspect(|guard| announce(guard));
                 tokio::select! {
@@ -222,6 +240,7 @@ impl Server {
             }
         }
         serving.abort();
+        self.audit.stop();
         result
     }
 }
@@ -283,6 +302,17 @@ fn transport_ended(
         Ok(Ok(())) => "it stopped by itself".into(),
         Ok(Err(error)) => error.to_string(),
         Err(error) => error.to_string(),
+    })
+}
+
+/// What the audit trail says of the beginning.
+fn started(guard: &Guard) -> serde_json::Value {
+    let packages = guard.catalog().packages.iter();
+    let packages =
+        packages.map(|p| json!({"name": p.name, "version": p.version, "digests": p.digests}));
+    json!({
+        "server": env!("CARGO_PKG_VERSION"), "device": &*guard.scheduler().device(),
+        "packages": packages.collect::<serde_json::Value>(),
     })
 }
 

@@ -10,13 +10,14 @@ use futures_util::FutureExt;
 use futures_util::future::try_join_all;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Extensions, Streaming};
+use tonic::{Code, Streaming};
 use tracing::{Instrument, Span, field};
 
 use super::gateway::CannotRedact;
-use super::status::ApiError;
+use super::status::{ApiError, RATE_LIMITED};
 use crate::guard::{Action, Check, Guard, Limits, Segment, Verdict};
-use crate::ops::auth::Tenant;
+use crate::ops::audit::Audit;
+use crate::ops::rates::Rates;
 use crate::ops::traces::{self, Parent};
 
 /// Checks that one request of many texts may become.
@@ -48,6 +49,8 @@ pub(super) struct Service(Arc<State>);
 struct State {
     guard: OnceLock<Guard>,
     limits: ServiceLimits,
+    rates: Rates,
+    audit: Audit,
     in_flight: Arc<Semaphore>,
     streams: Arc<Semaphore>,
     leaving: CancellationToken,
@@ -59,11 +62,14 @@ impl Service {
     #[must_use]
     pub(super) fn new(
         limits: ServiceLimits,
+        (rates, audit): (Rates, Audit),
         leaving: CancellationToken,
         draining: CancellationToken,
     ) -> Self {
         Self(Arc::new(State {
             guard: OnceLock::new(),
+            rates,
+            audit,
             in_flight: Arc::new(Semaphore::new(limits.max_in_flight)),
             streams: Arc::new(Semaphore::new(limits.max_streams)),
             limits,
@@ -161,10 +167,49 @@ impl Service {
                 .min(limits.max_deadline)
     }
 
+    /// Takes so many checks and bytes of text from what the tenant may ask for.
+    pub(super) fn charge(
+        &self,
+        tenant: &Arc<str>,
+        checks: u32,
+        bytes: usize,
+    ) -> Result<(), ApiError> {
+        self.0.rates.charge(tenant, checks, bytes).map_err(|error| {
+            metrics::counter!("portcullis_refused_total", "reason" => "rate").increment(1);
+            let mut refused =
+                ApiError::new(Code::ResourceExhausted, RATE_LIMITED, error.to_string());
+            refused.retry_after = Some(error.retry_after);
+            refused
+        })
+    }
+
+    /// Counts a verdict on these texts, or on one that was streamed, and puts it on record.
+    pub(super) fn record(
+        &self,
+        tenant: &str,
+        segments: &[Segment],
+        verdict: &Verdict,
+    ) -> Result<(), ApiError> {
+        metrics::counter!(
+            "portcullis_verdicts_total", "policy" => verdict.policy.clone(),
+            "action" => verdict.action.name(), "outcome" => verdict.outcome.name()
+        )
+        .increment(1);
+        Ok(self.0.audit.verdict(tenant, segments, verdict)?)
+    }
+
+    /// The audit trail.
+    pub(super) fn audit(&self) -> &Audit {
+        &self.0.audit
+    }
+
     /// One check, and what its pseudonyms can be restored with (empty where there are none).
     pub(super) async fn check(&self, check: &Check) -> Result<(Verdict, Vec<u8>), ApiError> {
         let guard = self.ready()?;
+        let bytes = check.segments.iter().map(|s| s.text.len()).sum();
+        self.charge(&check.tenant, 1, bytes)?;
         let verdict = unwinding(async { Ok(guard.check(check).await?) }).await?;
+        self.record(&check.tenant, &check.segments, &verdict)?;
         Span::current()
             .record("portcullis.tenant", &*check.tenant)
             .record("portcullis.outcome", field::debug(verdict.outcome))
@@ -250,13 +295,6 @@ pub(super) async fn unwinding<T>(
         let panicked = "the check panicked";
         Err(ApiError::new(Code::Internal, "INTERNAL", panicked))
     })
-}
-
-/// On whose behalf a request with these extensions is.
-pub(super) fn tenant(extensions: &Extensions) -> Arc<str> {
-    extensions
-        .get::<Tenant>()
-        .map_or_else(|| Tenant::anonymous().0, |t| t.0.clone())
 }
 
 /// A name for a request that has none.

@@ -9,10 +9,13 @@ use tonic_types::{ErrorDetails, StatusExt};
 use super::convert;
 use super::pb::v1;
 use crate::guard::{CheckError, RestoreError};
+use crate::ops::audit::Unrecorded;
 use crate::scheduler::Refusal;
 
 /// Who issues the reasons.
 const DOMAIN: &str = "portcullis.dev";
+/// The reason where a tenant has used up what it may ask for.
+pub(super) const RATE_LIMITED: &str = "RATE_LIMITED";
 
 /// An error before it becomes a status or a message of a stream.
 #[derive(Debug)]
@@ -149,6 +152,12 @@ impl From<CheckError> for ApiError {
             _ => {}
         }
         api
+    }
+}
+
+impl From<Unrecorded> for ApiError {
+    fn from(error: Unrecorded) -> Self {
+        Self::new(Code::Unavailable, "AUDIT", error.to_string())
     }
 }
 

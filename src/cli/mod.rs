@@ -1,6 +1,7 @@
 //! The commands. Exit codes: 0 all is well (`check`: allowed), 1 `check` found something, 2 error.
 
 mod assemble;
+mod audit;
 mod check;
 mod eval;
 mod input;
@@ -54,6 +55,8 @@ enum Command {
     Models(models::Args),
     /// Make API keys.
     Keys(keys::Args),
+    /// Look at audit trails.
+    Audit(audit::Args),
 }
 
 /// What a command ends with if all goes well.
@@ -79,6 +82,7 @@ pub fn main() -> ExitCode {
         Command::Load(args) => load::run(&args),
         Command::Models(args) => models::run(&args),
         Command::Keys(args) => keys::run(&args),
+        Command::Audit(args) => audit::run(&args),
     };
     match done {
         Ok(Done::Fine) => ExitCode::SUCCESS,

@@ -28,11 +28,14 @@ enum Command {
         /// Directory of the package, or hf://owner/name[@revision] [default: the bundled one].
         package: Option<PathBuf>,
     },
-    /// Check a package: files against checksums, tensors against the configuration, probes against
-    /// their scores.
+    /// Check a package: its signature, files against checksums, tensors against the configuration,
+    /// probes against their scores.
     Verify {
         /// Directory of the package, or hf://owner/name[@revision] [default: the bundled one].
         package: Option<PathBuf>,
+        /// Public key of minisign, of which one must have signed it; may be repeated [default: none].
+        #[arg(long = "trusted-key", value_name = "KEY")]
+        trusted_keys: Vec<String>,
     },
 }
 
@@ -40,7 +43,13 @@ pub(super) fn run(args: &Args) -> Result<Done> {
     match &args.command {
         Command::List { config } => list(config.as_deref()),
         Command::Show { package } => show(&directory(package.as_deref())?),
-        Command::Verify { package } => verify(&directory(package.as_deref())?),
+        Command::Verify {
+            package,
+            trusted_keys,
+        } => verify(PackageSource {
+            trusted_keys: trusted_keys.clone().try_into()?,
+            ..directory(package.as_deref())?.into()
+        }),
     }
 }
 
@@ -57,8 +66,8 @@ fn list(config: Option<&Path>) -> Result<Done> {
         None => Config::default(),
     };
     let mut out = std::io::stdout().lock();
-    for PackageSource { path: dir, .. } in config.packages()? {
-        let manifest = Package::open(&dir)?.manifest;
+    for source in config.packages()? {
+        let manifest = Package::open_trusted(&source.path, &source.trusted_keys)?.manifest;
         let detectors: Vec<&str> = manifest.heads.iter().map(|h| h.detector.as_str()).collect();
         writeln!(
             out,
@@ -66,7 +75,7 @@ fn list(config: Option<&Path>) -> Result<Done> {
             manifest.name,
             manifest.version,
             detectors.join(", "),
-            dir.display()
+            source.path.display()
         )?;
     }
     Ok(Done::Fine)
@@ -110,22 +119,26 @@ fn show(dir: &Path) -> Result<Done> {
     Ok(Done::Fine)
 }
 
-fn verify(dir: &Path) -> Result<Done> {
+fn verify(source: PackageSource) -> Result<Done> {
     let mut engine = CpuEngine::new(Config::default().engine.engine_threads())?;
-    let (catalog, _) = Catalog::load(&[dir.to_owned().into()], &mut engine)?;
-    let manifest = Package::open(dir)?.manifest;
+    let manifest = Package::open_trusted(&source.path, &source.trusted_keys)?.manifest;
+    let signed = match source.trusted_keys.is_empty() {
+        true => "",
+        false => "signed by a trusted key, ",
+    };
+    let (catalog, _) = Catalog::load(&[source], &mut engine)?;
     let mut out = std::io::stdout().lock();
     for package in &catalog.packages {
         writeln!(
             out,
-            "{} {}: {} of {} files match their checksums, {} probes score as expected",
+            "{} {}: {signed}{} of {} files match their checksums, {} probes score as expected",
             package.name,
             package.version,
             manifest.checksums.len(),
             package
                 .digests
                 .keys()
-                .filter(|f| f.as_str() != "guard.toml")
+                .filter(|f| !f.starts_with("guard.toml"))
                 .count(),
             manifest.probes.len()
         )?;

@@ -137,7 +137,7 @@ pub(super) fn run(args: &Args) -> Result<Done> {
 
 async fn serve(config: Config) -> Result<Done> {
     if let Some(address) = config.server.metrics {
-        metrics::start(address)?;
+        metrics::start(address, &config.drift)?;
         tracing::info!(url = %format!("http://{address}/metrics"), "metrics");
     }
     let server = Server::bind(config.server.clone())?;

@@ -14,7 +14,7 @@ use crate::api::pb::v1::{CheckRequest, CheckResponse, ListDetectorsRequest};
 use crate::api::{self, convert};
 use crate::config::Config;
 use crate::guard::Guard;
-use crate::ops::auth::Tenant;
+use crate::ops::auth::Caller;
 
 /// Who calls a server, and whom the caller trusts.
 #[derive(Debug, clap::Args)]
@@ -140,7 +140,7 @@ impl Client {
         match self {
             Self::Local(guard) => {
                 let deadline = Instant::now() + timeout;
-                let tenant = Tenant::anonymous().0;
+                let tenant = Caller::anonymous().tenant;
                 let utf16 = request.utf16_offsets;
                 let check = convert::check(request, tenant, deadline, || "check".into());
                 let check = check.map_err(api::status)?;

@@ -10,6 +10,7 @@ use super::patterns::{Family, PatternError, PatternSet};
 use super::probe::{self, ProbeError};
 use crate::encoder::Model;
 use crate::engine::{Engine, EngineError, HeadSet, ModelId};
+use crate::package::TrustedKeys;
 use crate::package::{HeadSpec, Package, PackageError, Task};
 use crate::scheduler::{CostModel, calibrate};
 use crate::text::normalise::Transformation;
@@ -24,6 +25,9 @@ pub struct PackageSource {
     /// Other names for its detectors, by the name the package gives.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub detectors: BTreeMap<String, String>,
+    /// Who must have signed it: one of these, or anybody where there are none.
+    #[serde(skip)]
+    pub trusted_keys: TrustedKeys,
 }
 
 impl From<PathBuf> for PackageSource {
@@ -31,6 +35,7 @@ impl From<PathBuf> for PackageSource {
         Self {
             path,
             detectors: BTreeMap::new(),
+            trusted_keys: TrustedKeys::default(),
         }
     }
 }
@@ -212,7 +217,7 @@ impl Catalog {
         engine: &mut dyn Engine,
     ) -> Result<CostModel, CatalogError> {
         let (dir, names) = (source.path.as_path(), &source.detectors);
-        let package = Package::open(dir)?;
+        let package = Package::open_trusted(dir, &source.trusted_keys)?;
         let model = Arc::new(Model::build(&package)?);
         let engine_error = |error| CatalogError::Engine {
             package: dir.to_owned(),

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 
+use super::drift::{DriftConfig, Watching};
+
 /// Buckets of durations, in seconds.
 const SECONDS: &[f64] = &[
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
@@ -43,6 +45,18 @@ pub const METRICS: &[(&str, Kind, Unit, &str)] = &[
         Kind::Score,
         Unit::Count,
         "Scores, by detector and label",
+    ),
+    (
+        "portcullis_score_drift",
+        Kind::Gauge,
+        Unit::Count,
+        "How far the latest scores are spread otherwise than in the baseline, by detector and label",
+    ),
+    (
+        "portcullis_verdicts_total",
+        Kind::Counter,
+        Unit::Count,
+        "Verdicts, by policy, action and outcome",
     ),
     (
         "portcullis_windows_per_request",
@@ -99,6 +113,18 @@ pub const METRICS: &[(&str, Kind, Unit, &str)] = &[
         "Jobs refused at admission, by reason",
     ),
     (
+        "portcullis_credentials_refused_total",
+        Kind::Counter,
+        Unit::Count,
+        "Requests without credentials that count, by reason",
+    ),
+    (
+        "portcullis_audit_records_total",
+        Kind::Counter,
+        Unit::Count,
+        "Records for the audit trail, by whether they found a place",
+    ),
+    (
         "portcullis_device_info",
         Kind::Gauge,
         Unit::Count,
@@ -133,7 +159,8 @@ pub enum Kind {
 pub struct MetricsError(String);
 
 /// Serves the process's metrics at `http://listen/metrics`. Must be called within a tokio runtime.
-pub fn start(listen: SocketAddr) -> Result<(), MetricsError> {
+/// `drift` says what scores are compared with.
+pub fn start(listen: SocketAddr, drift: &DriftConfig) -> Result<(), MetricsError> {
     let error = |e: &dyn std::fmt::Display| MetricsError(e.to_string());
     let mut builder = PrometheusBuilder::new();
     for (name, kind, ..) in METRICS {
@@ -151,7 +178,8 @@ pub fn start(listen: SocketAddr) -> Result<(), MetricsError> {
         .with_http_listener(listen)
         .build()
         .map_err(|e| error(&e))?;
-    metrics::set_global_recorder(recorder).map_err(|e| error(&e))?;
+    let watching = Watching::new(recorder, drift).map_err(|e| error(&e))?;
+    metrics::set_global_recorder(watching).map_err(|e| error(&e))?;
     tokio::spawn(async move {
         if exporter.await.is_err() {
             tracing::error!("the metrics listener stopped");

@@ -14,7 +14,7 @@ use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use super::weights::{INDEX, SINGLE, shards};
-use super::{PackageError, hex};
+use super::{PackageError, hex, signature};
 
 const SCHEME: &str = "hf://";
 /// Marks a commit's directory whose files are all there, guard.toml included if there is one.
@@ -213,8 +213,10 @@ impl HubModel {
             }
             get(name)?;
         }
-        if has("guard.toml") {
-            get("guard.toml")?;
+        for name in ["guard.toml", signature::FILE] {
+            if has(name) {
+                get(name)?;
+            }
         }
         if has(SINGLE) {
             get(SINGLE)?;
@@ -280,8 +282,10 @@ impl HubModel {
     /// The names of the package's files in `dir`, all of which are there.
     fn files(&self, dir: &Path) -> Result<Vec<String>, PackageError> {
         let mut names = vec!["config.json".to_owned(), "tokenizer.json".to_owned()];
-        if dir.join("guard.toml").exists() {
-            names.push("guard.toml".into());
+        for name in ["guard.toml", signature::FILE] {
+            if dir.join(name).exists() {
+                names.push(name.into());
+            }
         }
         if dir.join(SINGLE).exists() {
             names.push(SINGLE.into());

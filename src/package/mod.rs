@@ -7,6 +7,7 @@ mod download;
 mod error;
 mod hub;
 mod manifest;
+mod signature;
 mod weights;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +22,7 @@ use download::HubModel;
 pub use download::HubOptions;
 pub use error::PackageError;
 pub use manifest::{Activation, ExpectedSpan, HeadSpec, HeadWeights, Manifest, Probe, Task};
+pub use signature::TrustedKeys;
 pub use weights::Weights;
 
 use crate::text::{TextTokenizer, WindowPlan};
@@ -53,23 +55,48 @@ impl Package {
     /// Reads and verifies the package at `path`: a directory, or `hf://owner/name[@revision]`, which
     /// is fetched first, as the environment says (see [`HubOptions::from_env`]).
     pub fn open(path: &Path) -> Result<Self, PackageError> {
-        Self::open_with(path, &HubOptions::from_env())
+        Self::open_trusted(path, &TrustedKeys::default())
     }
 
-    /// As [`Self::open`], with these options for hubs.
-    pub fn open_with(path: &Path, options: &HubOptions) -> Result<Self, PackageError> {
+    /// As [`Self::open`], if one of these keys signed it.
+    pub fn open_trusted(path: &Path, keys: &TrustedKeys) -> Result<Self, PackageError> {
+        Self::open_with(path, keys, &HubOptions::from_env())
+    }
+
+    /// As [`Self::open_trusted`], with these options for hubs.
+    pub fn open_with(
+        path: &Path,
+        keys: &TrustedKeys,
+        options: &HubOptions,
+    ) -> Result<Self, PackageError> {
         let Some(model) = HubModel::parse(path) else {
-            return Self::open_dir(path, None);
+            return Self::open_dir(path, keys, None);
         };
         let model = model?;
         let fetched = model.fetch(options)?;
-        Self::open_dir(&fetched.dir, Some((&model.repository, &fetched.commit)))
+        let origin = (model.repository.as_str(), fetched.commit.as_str());
+        Self::open_dir(&fetched.dir, keys, Some(origin))
     }
 
     /// `origin` is the repository and commit of a package without a description of its own.
-    fn open_dir(dir: &Path, origin: Option<(&str, &str)>) -> Result<Self, PackageError> {
+    fn open_dir(
+        dir: &Path,
+        keys: &TrustedKeys,
+        origin: Option<(&str, &str)>,
+    ) -> Result<Self, PackageError> {
         let mut files = Files::new(dir)?;
         let written = files.read_optional("guard.toml", MAX_TEXT_FILE)?;
+        // Before anything is made of it.
+        if !keys.is_empty() {
+            let missing = || {
+                let problem =
+                    "is missing: a signed package has one, with checksums of all its files";
+                PackageError::file(dir, "guard.toml", problem)
+            };
+            let manifest = written.as_ref().ok_or_else(missing)?;
+            let signature = files.read(signature::FILE, MAX_TEXT_FILE)?;
+            keys.verify(dir, manifest, &signature)?;
+        }
         let config_bytes = files.read("config.json", MAX_TEXT_FILE)?;
         let config: serde_json::Value = serde_json::from_slice(&config_bytes)
             .map_err(|e| PackageError::field(dir, "config.json", "(json)", e))?;
@@ -81,7 +108,7 @@ impl Package {
             Some(bytes) => Manifest::parse(dir, &bytes, &config)?,
             None => hub::describe(dir, &config, origin)?,
         };
-        if !manifest.checksums.is_empty() {
+        if !manifest.checksums.is_empty() || !keys.is_empty() {
             files.expected = Some(manifest.checksums.clone());
             files.verify("config.json")?;
         }

@@ -12,6 +12,7 @@ use crate::api::chat::{Format, Texts};
 use crate::api::gateway::GatewayConfig;
 use crate::api::service::Service;
 use crate::api::status::ApiError;
+use crate::api::status::RATE_LIMITED;
 use crate::api::summary::Summary;
 use crate::guard::{Action, aside};
 
@@ -92,6 +93,7 @@ impl Refusal {
             Code::InvalidArgument if direction == Direction::Response => 502,
             Code::InvalidArgument => 400,
             Code::NotFound => 500,
+            Code::ResourceExhausted if error.reason == RATE_LIMITED => 429,
             _ => 503,
         };
         Self {

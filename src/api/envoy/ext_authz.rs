@@ -17,12 +17,14 @@ use super::encoding::Encoding;
 use super::ext_proc::{ExtProc, POLICY_METADATA};
 use super::opening::open;
 use super::reply::{header, metadata};
+use crate::api::authenticate::tenant;
 use crate::api::chat::Format;
 use crate::api::chat::scan::Asked;
 use crate::api::gateway::CannotRedact;
-use crate::api::service::{Timed, fresh_id, tenant, unwinding};
+use crate::api::service::{Timed, fresh_id, unwinding};
 use crate::api::status::ApiError;
 use crate::api::summary::Summary;
+use crate::ops::auth::CallerRole;
 use crate::ops::traces;
 
 /// What Envoy sets to `true` on a request of whose body it sent the beginning only.
@@ -52,7 +54,8 @@ impl Authorization for ExtAuthz {
         let policy = policy.and_then(|v| v.to_str().ok()).unwrap_or_default();
         let asked = Asked {
             id: fresh_id(),
-            tenant: tenant(request.extensions()),
+            tenant: tenant(request.extensions(), CallerRole::Check)
+                .map_err(ApiError::into_status)?,
             policy: policy.to_owned(),
         };
         let attributes = request.into_inner().attributes.unwrap_or_default();

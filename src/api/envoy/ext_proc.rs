@@ -11,9 +11,11 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::body::Context;
 use super::exchange::Exchange;
+use crate::api::authenticate::tenant;
 use crate::api::gateway::GatewayConfig;
-use crate::api::service::{Service, Timed, tenant, unwinding};
+use crate::api::service::{Service, Timed, unwinding};
 use crate::api::status::ApiError;
+use crate::ops::auth::CallerRole;
 use crate::ops::traces;
 
 /// Metadata of the call that names the policy: a route's own word (`grpc_initial_metadata`).
@@ -55,7 +57,8 @@ impl ExternalProcessor for ExtProc {
         request: Request<Streaming<ProcessingRequest>>,
     ) -> Result<Response<Self::ProcessStream>, Status> {
         let place = self.service.stream_place().map_err(ApiError::into_status)?;
-        let tenant = tenant(request.extensions());
+        let tenant =
+            tenant(request.extensions(), CallerRole::Check).map_err(ApiError::into_status)?;
         let parent = traces::parent(request.metadata());
         let policy = request.metadata().get(POLICY_METADATA);
         let policy = policy.and_then(|v| v.to_str().ok()).unwrap_or_default();

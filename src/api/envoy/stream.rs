@@ -16,6 +16,7 @@ use crate::api::chat::events::{Channel, Event};
 use crate::api::chat::scan::Asked;
 use crate::api::chat::sse::{Events, data};
 use crate::api::chat::{Edit, Format, Literal, Unreadable, apply};
+use crate::api::service::Service;
 use crate::api::status::ApiError;
 use crate::api::summary::Summary;
 use crate::guard::{Action, Guard, OutputCheck, OutputGuard, Released, Replacement, Role};
@@ -30,6 +31,7 @@ const OVERHEAD: usize = 128;
 
 /// A stream of events on its way.
 pub(super) struct EventStream<'g> {
+    service: Service,
     guard: &'g Guard,
     asked: Asked,
     format: Format,
@@ -116,6 +118,7 @@ impl<'g> EventStream<'g> {
         format: Format,
     ) -> Result<Self, Refusal> {
         Ok(Self {
+            service: context.service.clone(),
             guard,
             asked,
             format,
@@ -295,6 +298,9 @@ impl<'g> EventStream<'g> {
             return Err(too_many());
         }
         let failed = |e| Refusal::failed(Direction::Response, &ApiError::from(e));
+        self.service
+            .charge(&self.asked.tenant, u32::from(new), said.len())
+            .map_err(|e| Refusal::failed(Direction::Response, &e))?;
         let repeats = self.repeats();
         let spoken = self.texts.entry(channel.clone());
         let spoken = spoken.or_insert_with(|| Spoken {
@@ -418,6 +424,9 @@ impl<'g> EventStream<'g> {
                 self.over
                     .insert((channel.role, digest), heard.replaced.clone());
             }
+            self.service
+                .record(&self.asked.tenant, &[], &verdict)
+                .map_err(|e| Refusal::failed(Direction::Response, &e))?;
             summary.add(&verdict);
             blocked |= verdict.action == Action::Block;
         }

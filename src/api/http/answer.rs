@@ -73,6 +73,7 @@ fn status(error: &ApiError) -> u16 {
         (_, Code::OutOfRange) => 413,
         (_, Code::InvalidArgument | Code::FailedPrecondition) => 400,
         (_, Code::Unauthenticated) => 401,
+        (_, Code::PermissionDenied) => 403,
         (_, Code::NotFound) => 404,
         (_, Code::ResourceExhausted) => 429,
         (_, Code::Unimplemented) => 501,

@@ -14,11 +14,11 @@ use tonic::Code;
 use tonic::metadata::MetadataMap;
 
 use super::answer::{error, json};
-use crate::api::authenticate::identify;
+use crate::api::authenticate::{expect, identify};
 use crate::api::service::{Service, Timed};
 use crate::api::status::ApiError;
 use crate::guard::CheckError;
-use crate::ops::auth::Authenticator;
+use crate::ops::auth::{Authenticator, Caller, CallerRole};
 use crate::ops::traces;
 
 /// Header with the time that a caller allows, in milliseconds.
@@ -38,13 +38,19 @@ pub(super) struct Entrance {
 /// A request that may be answered.
 pub(super) struct Call {
     pub(super) service: Service,
-    pub(super) tenant: Arc<str>,
+    pub(super) caller: Caller,
     pub(super) body: Bytes,
     pub(super) deadline: Instant,
     headers: HeaderMap,
 }
 
 impl Call {
+    /// The tenant, if the caller may do all of this.
+    pub(super) fn tenant(&self, roles: &[CallerRole]) -> Result<Arc<str>, ApiError> {
+        roles.iter().try_for_each(|r| expect(&self.caller, *r))?;
+        Ok(self.caller.tenant.clone())
+    }
+
     /// `x-request-id`, or a new name.
     pub(super) fn id(&self) -> String {
         let given = self.headers.get("x-request-id");
@@ -96,7 +102,7 @@ impl Entrance {
         let headers = parts.headers;
         let parent = traces::parent(&trace_context(&headers));
         let work = async {
-            let tenant = identify(&self.auth, &headers, &parts.extensions)?.0;
+            let caller = identify(&self.auth, &headers, &parts.extensions)?;
             let deadline = self.service.deadline(arrived, timeout(&headers)?);
             let body = match has_body {
                 true => {
@@ -108,7 +114,7 @@ impl Entrance {
             let _permit = self.service.permit()?;
             handler(Call {
                 service: self.service.clone(),
-                tenant,
+                caller,
                 body,
                 deadline,
                 headers,

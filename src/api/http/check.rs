@@ -5,6 +5,7 @@ use crate::api::convert;
 use crate::api::json;
 use crate::api::pb::v1::CheckRequest;
 use crate::api::status::ApiError;
+use crate::ops::auth::CallerRole;
 
 pub(super) const PATH: &str = "/v1/check";
 
@@ -15,7 +16,11 @@ pub(super) async fn answer(call: Call) -> Result<Vec<u8>, ApiError> {
     }
     call.service.ready()?;
     let utf16 = request.utf16_offsets;
-    let check = convert::check(request, call.tenant.clone(), call.deadline, || call.id())?;
+    let roles: &[CallerRole] = match request.include_scores {
+        true => &[CallerRole::Check, CallerRole::Scores],
+        false => &[CallerRole::Check],
+    };
+    let check = convert::check(request, call.tenant(roles)?, call.deadline, || call.id())?;
     let (verdict, token) = call.service.check(&check).await?;
     let response = convert::verdict(verdict, token, utf16);
     Ok(json::to_vec("portcullis.v1.CheckResponse", &response)?)

@@ -14,6 +14,7 @@ use crate::api::json;
 use crate::api::status::ApiError;
 use crate::api::summary::Summary;
 use crate::guard::{Action, Check, Role, Segment, Selection};
+use crate::ops::auth::CallerRole;
 
 pub(super) const PATH: &str = "/beta/litellm_basic_guardrail_api";
 
@@ -104,7 +105,7 @@ pub(super) async fn answer(call: Call) -> Result<Vec<u8>, ApiError> {
     let [trace, id] = names.map(|id| id.filter(|id| call.service.usable(id)));
     let check = Check {
         id: id.clone().unwrap_or_else(|| call.id()),
-        tenant: call.tenant.clone(),
+        tenant: call.tenant(&[CallerRole::Check])?,
         segments,
         selection: Selection::Policy(call.policy()?.or(params.policy).unwrap_or_default()),
         deadline: call.deadline,

@@ -12,6 +12,7 @@ use super::call::Call;
 use crate::api::json;
 use crate::api::status::ApiError;
 use crate::guard::{Action, Check, DetectorState, Role, Segment, Selection, Verdict};
+use crate::ops::auth::CallerRole;
 
 pub(super) const PATH: &str = "/v1/moderations";
 
@@ -76,9 +77,10 @@ pub(super) async fn answer(call: Call) -> Result<Vec<u8>, ApiError> {
         None => model,
     };
     let id = call.id();
+    let tenant = call.tenant(&[CallerRole::Check, CallerRole::Scores])?;
     let check = |texts: Vec<String>| Check {
         id: id.clone(),
-        tenant: call.tenant.clone(),
+        tenant: tenant.clone(),
         segments: texts
             .into_iter()
             .map(|text| Segment {

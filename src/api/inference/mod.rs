@@ -12,13 +12,15 @@ use std::time::{Duration, Instant};
 use tonic::{Code, Request, Response, Status};
 
 use self::models::Model;
+use super::authenticate::{caller, expect};
 use super::deadline;
 use super::pb::inference as pb;
 use super::pb::inference::grpc_inference_service_server::GrpcInferenceService;
 use super::pb::inference::infer_parameter::ParameterChoice;
-use super::service::{Service, Timed, fresh_id, tenant};
+use super::service::{Service, Timed, fresh_id};
 use super::status::ApiError;
 use crate::guard::{Check, Role, Segment};
+use crate::ops::auth::CallerRole;
 use crate::ops::traces;
 
 /// The service.
@@ -193,7 +195,10 @@ impl GrpcInferenceService for Inference {
         let work = async {
             let _permit = self.0.permit()?;
             let timeout = deadline::timeout(request.metadata())?;
-            let tenant = tenant(request.extensions());
+            let caller = caller(request.extensions());
+            expect(&caller, CallerRole::Check)?;
+            expect(&caller, CallerRole::Scores)?;
+            let tenant = caller.tenant;
             self.infer(request.into_inner(), tenant, arrived, timeout)
                 .await
         };

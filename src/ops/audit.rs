@@ -1,0 +1,698 @@
+//! The audit trail: a line of JSON for each verdict and whatever else must be accounted for, in an order that
+//! shows what is missing or was changed.
+//!
+//! Each line carries the code of the line before it (`previous`) and its own (`mac`): HMAC-SHA256 of the line
+//! as it stands, up to the code. With a key that whoever writes to the disk does not have, no line can be
+//! changed, left out or put in without a trace; only lines off the end can be cut, which the newest code,
+//! kept elsewhere, shows.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use ring::hmac;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::guard::{Action, Outcome, Segment, Verdict};
+use crate::package::hex;
+
+/// Records that may wait for the disk.
+const WAITING: usize = 4096;
+/// How often what was written is forced to the disk, and a disk that failed is tried again.
+const SYNC_EVERY: Duration = Duration::from_secs(1);
+/// Longest line that is read back, in bytes.
+const MAX_LINE: u64 = 64 << 20;
+/// What stands before a line's code.
+const MAC: &str = ",\"mac\":\"";
+/// The `previous` of the first line.
+const NONE: &str = "";
+
+/// `[server.audit]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditConfig {
+    /// Where records go.
+    pub file: PathBuf,
+    /// File whose content (32 to 4096 bytes) is the key of the lines' codes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<PathBuf>,
+    /// Which verdicts are recorded.
+    #[serde(default)]
+    pub verdicts: Verdicts,
+    /// Whether the texts are recorded with them.
+    #[serde(default)]
+    pub texts: bool,
+    /// What becomes of a check whose record finds no place.
+    #[serde(default)]
+    pub on_error: OnError,
+    /// MiB after which a file is put aside and another one begun; 0: never.
+    #[serde(default = "gibibyte")]
+    pub max_file_mib: u64,
+}
+
+fn gibibyte() -> u64 {
+    1024
+}
+
+/// Which verdicts are recorded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdicts {
+    /// Every one.
+    #[default]
+    All,
+    /// Those with another action than to allow, and those that are not complete.
+    Flagged,
+}
+
+/// What becomes of a check whose record finds no place.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnError {
+    /// It fails: nothing is answered that is not recorded.
+    #[default]
+    Closed,
+    /// It is answered all the same, and counted.
+    Open,
+}
+
+/// Why there is no trail.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {problem}", file.display())]
+pub struct AuditError {
+    file: PathBuf,
+    problem: String,
+}
+
+impl AuditError {
+    fn new(file: &Path, problem: impl std::fmt::Display) -> Self {
+        Self {
+            file: file.to_owned(),
+            problem: problem.to_string(),
+        }
+    }
+}
+
+/// A record that found no place, where none may be missing.
+#[derive(Debug, thiserror::Error)]
+#[error("the audit trail cannot be written")]
+pub struct Unrecorded;
+
+/// The trail, or none.
+#[derive(Clone, Default)]
+pub struct Audit(Option<Arc<Trail>>);
+
+struct Trail {
+    config: AuditConfig,
+    records: Mutex<Option<SyncSender<Value>>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    failed: Arc<AtomicBool>,
+    /// Of the digests by which texts are told apart.
+    key: hmac::Key,
+}
+
+impl Audit {
+    /// Opens the trail where the file ends, or begins it.
+    pub fn start(config: &AuditConfig) -> Result<Self, AuditError> {
+        let key = key(config.key_file.as_deref())?;
+        let book = Book::open(config, key.clone())?;
+        let (records, incoming) = sync_channel(WAITING);
+        let failed = Arc::new(AtomicBool::new(false));
+        let seen = failed.clone();
+        let writer = std::thread::Builder::new()
+            .name("audit".into())
+            .spawn(move || keep(book, &incoming, &seen))
+            .map_err(|e| AuditError::new(&config.file, e))?;
+        Ok(Self(Some(Arc::new(Trail {
+            config: config.clone(),
+            records: Mutex::new(Some(records)),
+            writer: Mutex::new(Some(writer)),
+            failed,
+            key,
+        }))))
+    }
+
+    /// Records a verdict on these texts; a streamed text comes without.
+    pub fn verdict(
+        &self,
+        tenant: &str,
+        segments: &[Segment],
+        verdict: &Verdict,
+    ) -> Result<(), Unrecorded> {
+        let Some(trail) = &self.0 else {
+            return Ok(());
+        };
+        let plain = verdict.action == Action::Allow && verdict.outcome == Outcome::Complete;
+        if plain && trail.config.verdicts == Verdicts::Flagged {
+            return Ok(());
+        }
+        trail.record(trail.verdict(tenant, segments, verdict))
+    }
+
+    /// Records something else that happened.
+    pub fn event(&self, event: &'static str, details: Value) -> Result<(), Unrecorded> {
+        match &self.0 {
+            None => Ok(()),
+            Some(trail) => trail.record(json!({"event": event, "details": details})),
+        }
+    }
+
+    /// Writes what waits, and ends the trail. What comes later is not recorded.
+    pub fn stop(&self) {
+        if let Some(trail) = &self.0 {
+            let _ = self.event("stopped", Value::Null);
+            trail.end();
+        }
+    }
+}
+
+impl Drop for Trail {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Trail {
+    fn end(&self) {
+        let lock = self.records.lock();
+        lock.unwrap_or_else(PoisonError::into_inner).take();
+        let writer = self.writer.lock();
+        let writer = writer.unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer {
+            let _ = writer.join();
+        }
+    }
+
+    fn record(&self, record: Value) -> Result<(), Unrecorded> {
+        let sent = match self.failed.load(Ordering::Relaxed) {
+            true => false,
+            false => {
+                let records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+                let sent = records.as_ref().map(|records| records.try_send(record));
+                matches!(sent, Some(Ok(())))
+            }
+        };
+        let result = if sent { "taken" } else { "lost" };
+        metrics::counter!("portcullis_audit_records_total", "result" => result).increment(1);
+        match (sent, self.config.on_error) {
+            (false, OnError::Closed) => Err(Unrecorded),
+            _ => Ok(()),
+        }
+    }
+
+    fn verdict(&self, tenant: &str, segments: &[Segment], verdict: &Verdict) -> Value {
+        let findings = verdict.findings.iter().map(|finding| {
+            json!({
+                "segment": finding.segment, "detector": finding.detector, "label": finding.label,
+                "rule": finding.rule.as_deref(), "score": finding.score.map(rounded),
+                "start": finding.start.byte, "end": finding.end.byte,
+            })
+        });
+        let detectors = verdict.detectors.iter().map(|report| {
+            json!({
+                "name": report.name, "state": report.state.name(),
+                "package": report.package, "version": report.version,
+            })
+        });
+        let texts = segments.iter().map(|segment| {
+            let digest = hex(hmac::sign(&self.key, segment.text.as_bytes()).as_ref());
+            let text = self.config.texts.then(|| &*segment.text);
+            json!({
+                "role": segment.role, "id": segment.id.as_deref(), "bytes": segment.text.len(),
+                "digest": digest, "text": text,
+            })
+        });
+        json!({
+            "event": "verdict", "tenant": tenant, "request": verdict.id, "policy": &*verdict.policy,
+            "policy_version": &*verdict.policy_version, "outcome": verdict.outcome.name(),
+            "action": verdict.action.name(), "reason": verdict.reason,
+            "findings": findings.collect::<Value>(), "findings_omitted": verdict.findings_omitted,
+            "detectors": detectors.collect::<Value>(), "texts": texts.collect::<Value>(),
+        })
+    }
+}
+
+/// A score to four digits.
+fn rounded(score: f32) -> f64 {
+    (f64::from(score) * 1e4).round() / 1e4
+}
+
+fn key(file: Option<&Path>) -> Result<hmac::Key, AuditError> {
+    let secret = match file {
+        None => b"portcullis".to_vec(),
+        Some(file) => {
+            let secret = std::fs::read(file).map_err(|e| AuditError::new(file, e))?;
+            if !(32..=4096).contains(&secret.len()) {
+                let problem = format!("has {} bytes; a key of 32 to 4096 is needed", secret.len());
+                return Err(AuditError::new(file, problem));
+            }
+            secret
+        }
+    };
+    Ok(hmac::Key::new(hmac::HMAC_SHA256, &secret))
+}
+
+/// The writer's thread.
+fn keep(mut book: Book, records: &Receiver<Value>, failed: &AtomicBool) {
+    let mut waits: Vec<Value> = Vec::new();
+    loop {
+        let ended = match records.recv_timeout(SYNC_EVERY) {
+            Ok(record) => {
+                waits.push(record);
+                waits.extend(records.try_iter().take(WAITING));
+                false
+            }
+            Err(RecvTimeoutError::Timeout) => false,
+            Err(RecvTimeoutError::Disconnected) => true,
+        };
+        match book.write(&mut waits) {
+            Ok(()) if failed.swap(false, Ordering::Relaxed) => {
+                tracing::info!("the audit trail is written again");
+            }
+            Ok(()) => {}
+            Err(error) => {
+                if !failed.swap(true, Ordering::Relaxed) {
+                    tracing::error!(%error, "the audit trail cannot be written");
+                }
+                if !ended {
+                    std::thread::sleep(SYNC_EVERY);
+                }
+            }
+        }
+        if ended {
+            if let Err(error) = book.file.sync_data() {
+                tracing::error!(%error, "the end of the audit trail may be lost");
+            }
+            tracing::info!(
+                last = book.previous,
+                records = book.next,
+                "the audit trail ends"
+            );
+            return;
+        }
+    }
+}
+
+/// The file, and where in the chain it is.
+struct Book {
+    path: PathBuf,
+    key: hmac::Key,
+    file: File,
+    bytes: u64,
+    most: u64,
+    next: u64,
+    previous: String,
+    unsynced: Option<SystemTime>,
+}
+
+impl Book {
+    /// Opens the file at its end. A line that was not written to its end, as by a power failure, is cut off:
+    /// nothing was said to be recorded before it was whole.
+    fn open(config: &AuditConfig, key: hmac::Key) -> Result<Self, AuditError> {
+        let path = &config.file;
+        let error = |e: &dyn std::fmt::Display| AuditError::new(path, e);
+        let mut file = open_locked(path).map_err(|e| error(&e))?;
+        let end = whole_lines(&mut file).map_err(|e| error(&e))?;
+        file.set_len(end).map_err(|e| error(&e))?;
+        let mut last = last_line(&mut file, end).map_err(|e| error(&e))?;
+        if last.is_none()
+            && let Some(before) = parts(path).map_err(|e| error(&e))?.pop()
+        {
+            let mut before = File::open(before).map_err(|e| error(&e))?;
+            let end = before.metadata().map_err(|e| error(&e))?.len();
+            last = last_line(&mut before, end).map_err(|e| error(&e))?;
+        }
+        let (next, previous) = match last {
+            None => (0, NONE.to_owned()),
+            Some(line) => {
+                let read =
+                    Line::read(&line, &key).map_err(|e| error(&format!("its last line {e}")))?;
+                (read.seq + 1, read.mac)
+            }
+        };
+        file.seek(SeekFrom::End(0)).map_err(|e| error(&e))?;
+        Ok(Self {
+            path: path.clone(),
+            key,
+            file,
+            bytes: end,
+            most: match config.max_file_mib {
+                0 => u64::MAX,
+                mib => mib.saturating_mul(1 << 20),
+            },
+            next,
+            previous,
+            unsynced: None,
+        })
+    }
+
+    /// Writes all of `records`, or leaves what could not be written.
+    fn write(&mut self, records: &mut Vec<Value>) -> io::Result<()> {
+        if self.bytes >= self.most {
+            self.put_aside()?;
+        }
+        if !records.is_empty() {
+            let (mut lines, mut next, mut previous) =
+                (Vec::new(), self.next, self.previous.clone());
+            for record in records.iter() {
+                previous = line(record, next, &previous, &self.key, &mut lines);
+                next += 1;
+            }
+            if let Err(error) = self.file.write_all(&lines) {
+                // What was written of them goes, so that all are written once.
+                self.file.set_len(self.bytes)?;
+                self.file.seek(SeekFrom::Start(self.bytes))?;
+                return Err(error);
+            }
+            self.bytes += lines.len() as u64;
+            (self.next, self.previous) = (next, previous);
+            records.clear();
+            self.unsynced.get_or_insert_with(SystemTime::now);
+        }
+        let due = |since: SystemTime| since.elapsed().is_ok_and(|e| e >= SYNC_EVERY);
+        if self.unsynced.is_some_and(due) {
+            self.file.sync_data()?;
+            self.unsynced = None;
+        }
+        Ok(())
+    }
+
+    /// Names the file after its last record, and begins another one.
+    fn put_aside(&mut self) -> io::Result<()> {
+        self.file.sync_data()?;
+        let mut aside = self.path.clone().into_os_string();
+        aside.push(format!(".{:020}", self.next.saturating_sub(1)));
+        std::fs::rename(&self.path, &aside)?;
+        self.file = open_locked(&self.path)?;
+        self.bytes = 0;
+        self.unsynced = None;
+        Ok(())
+    }
+}
+
+fn open_locked(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    // Nobody else's to read.
+    options
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600);
+    let file = options.open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("is no regular file"));
+    }
+    file.try_lock()
+        .map_err(|e| io::Error::other(format!("is in use: {e}")))?;
+    Ok(file)
+}
+
+/// Where the last whole line ends.
+fn whole_lines(file: &mut File) -> io::Result<u64> {
+    let mut end = file.metadata()?.len();
+    let mut block = [0; 4096];
+    while end > 0 {
+        let from = end.saturating_sub(block.len() as u64);
+        let part = &mut block[..(end - from) as usize];
+        file.seek(SeekFrom::Start(from))?;
+        file.read_exact(part)?;
+        if let Some(newline) = part.iter().rposition(|b| *b == b'\n') {
+            return Ok(from + newline as u64 + 1);
+        }
+        end = from;
+    }
+    Ok(0)
+}
+
+/// The last of the whole lines that end at `end`.
+fn last_line(file: &mut File, end: u64) -> io::Result<Option<String>> {
+    if end == 0 {
+        return Ok(None);
+    }
+    let mut begin = end - 1;
+    let mut block = [0; 4096];
+    while begin > 0 {
+        let from = begin.saturating_sub(block.len() as u64);
+        let part = &mut block[..(begin - from) as usize];
+        file.seek(SeekFrom::Start(from))?;
+        file.read_exact(part)?;
+        if let Some(newline) = part.iter().rposition(|b| *b == b'\n') {
+            begin = from + newline as u64 + 1;
+            break;
+        }
+        begin = from;
+    }
+    file.seek(SeekFrom::Start(begin))?;
+    let mut line = String::new();
+    file.take((end - begin - 1).min(MAX_LINE))
+        .read_to_string(&mut line)?;
+    Ok(Some(line))
+}
+
+/// The files that were put aside, oldest first.
+fn parts(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let name = path
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    let dir = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        let file = entry.file_name().to_string_lossy().into_owned();
+        let number = file
+            .strip_prefix(&name)
+            .and_then(|rest| rest.strip_prefix('.'));
+        if number.is_some_and(|n| n.len() == 20 && n.bytes().all(|b| b.is_ascii_digit())) {
+            found.push(entry.path());
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Appends a record as a line; gives its code.
+fn line(record: &Value, seq: u64, previous: &str, key: &hmac::Key, out: &mut Vec<u8>) -> String {
+    let time = prost_types::Timestamp::from(SystemTime::now()).to_string();
+    let mut line = json!({"seq": seq, "time": time, "previous": previous});
+    if let (Some(line), Some(record)) = (line.as_object_mut(), record.as_object()) {
+        line.extend(record.clone());
+    }
+    let mut body = line.to_string();
+    body.pop(); // the last brace comes after the code
+    let mac = hex(hmac::sign(key, body.as_bytes()).as_ref());
+    out.extend_from_slice(body.as_bytes());
+    out.extend_from_slice(format!("{MAC}{mac}\"}}\n").as_bytes());
+    mac
+}
+
+/// A line that was read back, and whose code is right.
+struct Line {
+    seq: u64,
+    previous: String,
+    mac: String,
+}
+
+impl Line {
+    fn read(line: &str, key: &hmac::Key) -> Result<Self, &'static str> {
+        let (body, rest) = line.rsplit_once(MAC).ok_or("is no record")?;
+        let mac = rest.strip_suffix("\"}").ok_or("is no record")?;
+        let code =
+            (0..mac.len() / 2).map(|i| u8::from_str_radix(mac.get(2 * i..2 * i + 2)?, 16).ok());
+        let code = code.collect::<Option<Vec<u8>>>().ok_or("is no record")?;
+        hmac::verify(key, body.as_bytes(), &code)
+            .map_err(|_| "was changed, or written with another key")?;
+        let read: Value = serde_json::from_str(&format!("{body}}}")).map_err(|_| "is no record")?;
+        let seq = read["seq"].as_u64().ok_or("is no record")?;
+        let previous = read["previous"].as_str().ok_or("is no record")?.to_owned();
+        Ok(Self {
+            seq,
+            previous,
+            mac: mac.to_owned(),
+        })
+    }
+}
+
+/// What a trail that is whole holds.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Whole {
+    /// How many records.
+    pub records: u64,
+    /// The code of the last one.
+    pub last: String,
+}
+
+/// Reads a trail from its first record to the last, in the files put aside and then the newest, and fails at
+/// the first line that was changed, is missing or should not be there.
+pub fn verify(file: &Path, key_file: Option<&Path>) -> Result<Whole, AuditError> {
+    let key = key(key_file)?;
+    let error = |path: &Path, e: &dyn std::fmt::Display| AuditError::new(path, e);
+    let mut files = parts(file).map_err(|e| error(file, &e))?;
+    files.push(file.to_owned());
+    let mut whole = Whole {
+        records: 0,
+        last: NONE.to_owned(),
+    };
+    for path in files {
+        let mut lines = BufReader::new(File::open(&path).map_err(|e| error(&path, &e))?);
+        for number in 1u64.. {
+            let at =
+                |problem: &dyn std::fmt::Display| error(&path, &format!("line {number} {problem}"));
+            let mut line = String::new();
+            let read = lines.by_ref().take(MAX_LINE).read_line(&mut line);
+            if read.map_err(|e| at(&e))? == 0 {
+                break;
+            }
+            let line = line
+                .strip_suffix('\n')
+                .ok_or_else(|| at(&"was not written to its end"))?;
+            let read = Line::read(line, &key).map_err(|e| at(&e))?;
+            if read.seq != whole.records || read.previous != whole.last {
+                let expected = whole.records;
+                return Err(at(&format!(
+                    "is record {}; {expected} should be here",
+                    read.seq
+                )));
+            }
+            whole.records += 1;
+            whole.last = read.mac;
+        }
+    }
+    Ok(whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(dir: &Path) -> AuditConfig {
+        let file = dir.join("audit.jsonl");
+        let key_file = dir.join("key");
+        std::fs::write(&key_file, [7; 32]).unwrap();
+        AuditConfig {
+            file,
+            key_file: Some(key_file),
+            verdicts: Verdicts::All,
+            texts: false,
+            on_error: OnError::Closed,
+            max_file_mib: 0,
+        }
+    }
+
+    fn write(config: &AuditConfig, events: usize) {
+        let audit = Audit::start(config).unwrap();
+        for i in 0..events {
+            audit.event("test", json!({ "i": i })).unwrap();
+        }
+        audit.stop();
+    }
+
+    fn check(config: &AuditConfig) -> Result<u64, String> {
+        let whole = verify(&config.file, config.key_file.as_deref());
+        whole.map(|w| w.records).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn the_chain_goes_on_after_a_restart_and_a_torn_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(dir.path());
+        write(&config, 3);
+        let mut file = OpenOptions::new().append(true).open(&config.file).unwrap();
+        file.write_all(b"{\"seq\":4,\"ti").unwrap();
+        write(&config, 2);
+        assert_eq!(check(&config), Ok(7), "with a \"stopped\" each");
+    }
+
+    #[test]
+    fn what_was_changed_left_out_or_put_in_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(dir.path());
+        write(&config, 5);
+        let whole = std::fs::read_to_string(&config.file).unwrap();
+        let lines: Vec<&str> = whole.lines().collect();
+        let changed = whole.replace("\"i\":2", "\"i\":9");
+        let left_out = [&lines[..2], &lines[3..]].concat().join("\n") + "\n";
+        let twice = [&lines[..3], &lines[2..]].concat().join("\n") + "\n";
+        let swapped = [lines[0], lines[2], lines[1]].join("\n") + "\n";
+        let first_gone = lines[1..].join("\n") + "\n";
+        for (text, line) in [
+            (changed, 3),
+            (left_out, 3),
+            (twice, 4),
+            (swapped, 2),
+            (first_gone, 1),
+        ] {
+            std::fs::write(&config.file, text).unwrap();
+            let error = check(&config).unwrap_err();
+            assert!(error.contains(&format!("line {line} ")), "{error}");
+        }
+        std::fs::write(&config.file, &whole).unwrap();
+        assert_eq!(check(&config), Ok(6));
+        std::fs::write(config.key_file.as_ref().unwrap(), [8; 32]).unwrap();
+        assert!(check(&config).is_err(), "another key");
+        assert!(
+            Audit::start(&config).is_err(),
+            "and it does not go on with one"
+        );
+    }
+
+    #[test]
+    fn files_are_put_aside_and_the_chain_spans_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(dir.path());
+        let key = key(config.key_file.as_deref()).unwrap();
+        let mut book = Book::open(&config, key.clone()).unwrap();
+        book.most = 400;
+        for i in 0..10 {
+            book.write(&mut vec![json!({ "i": i })]).unwrap();
+        }
+        assert!(parts(&config.file).unwrap().len() > 2);
+        drop(book);
+        assert_eq!(check(&config), Ok(10));
+        // Also where the newest is empty.
+        let mut book = Book::open(&config, key.clone()).unwrap();
+        book.put_aside().unwrap();
+        drop(book);
+        let mut book = Book::open(&config, key).unwrap();
+        book.write(&mut vec![json!({})]).unwrap();
+        drop(book);
+        assert_eq!(check(&config), Ok(11));
+    }
+
+    #[test]
+    fn a_trail_has_one_writer() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(dir.path());
+        let first = Audit::start(&config).unwrap();
+        let second = Audit::start(&config).err().unwrap().to_string();
+        assert!(second.contains("is in use"), "{second}");
+        first.stop();
+        Audit::start(&config).unwrap().stop();
+    }
+
+    #[test]
+    fn a_record_without_a_place_fails_or_is_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        for (on_error, fails) in [(OnError::Closed, true), (OnError::Open, false)] {
+            let config = AuditConfig {
+                on_error,
+                ..config(dir.path())
+            };
+            let audit = Audit::start(&config).unwrap();
+            audit.stop();
+            assert_eq!(audit.event("late", Value::Null).is_err(), fails);
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! Tenants that are turned away whatever they present: for incidents.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::KeyFileError;
+
+/// The file: `tenants = ["gateway-a", "jwt:ann"]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Blocked {
+    tenants: BTreeSet<String>,
+}
+
+impl Blocked {
+    pub(super) fn read(file: &Path) -> Result<Self, KeyFileError> {
+        let text = std::fs::read_to_string(file).map_err(|e| KeyFileError::new(file, e))?;
+        toml::from_str(&text).map_err(|e| KeyFileError::new(file, e))
+    }
+
+    pub(super) fn holds(&self, tenant: &str) -> bool {
+        self.tenants.contains(tenant)
+    }
+}

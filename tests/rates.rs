@@ -1,0 +1,112 @@
+//! A tenant that asks for more than its rate is refused, with the time to come again, and no other is.
+
+use portcullis::api::pb::v1::guard_service_client::GuardServiceClient;
+use portcullis::api::pb::v1::{GuardOutputRequest, OutputStart, guard_output_request};
+use portcullis::config::Config;
+use portcullis::ops::auth::new_key;
+use serde_json::json;
+use tonic::transport::Channel;
+use tonic::{Code, Request};
+use tonic_types::StatusExt;
+
+use crate::support::{TestServer, tiny, user};
+use crate::wire::send;
+
+fn config(rates: &str) -> Config {
+    let mut config = tiny();
+    config.server.rates = toml::from_str(rates).unwrap();
+    config
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_tenant_has_its_own_rate_over_every_protocol() {
+    let dir = tempfile::tempdir().unwrap();
+    let ((a, a_hash), (b, b_hash)) = (new_key(), new_key());
+    let mut config = config("default = { checks_per_second = 1, burst_s = 5 }");
+    let keys = dir.path().join("keys.toml");
+    std::fs::write(
+        &keys,
+        format!("[keys]\na = \"{a_hash}\"\nb = \"{b_hash}\"\n"),
+    )
+    .unwrap();
+    config.server.api_keys = Some(keys);
+    let server = TestServer::start(config).await;
+    let mut client = server.client().await;
+    let by = |key: &str| {
+        let mut request = Request::new(user("x"));
+        request
+            .metadata_mut()
+            .insert("x-api-key", key.parse().unwrap());
+        request
+    };
+    let mut refused = None;
+    for _ in 0..9 {
+        if let Err(status) = client.check(by(&a)).await {
+            refused = Some(status);
+        }
+    }
+    let refused = refused.expect("nine checks at once are above five");
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    let details = refused.get_error_details();
+    assert_eq!(details.error_info().unwrap().reason, "RATE_LIMITED");
+    let again = details.retry_info().unwrap().retry_delay.unwrap();
+    assert!(again.as_millis() > 0 && again.as_secs() <= 1, "{again:?}");
+
+    let body = json!({"segments": [{"role": "ROLE_USER", "text": "x"}]}).to_string();
+    for (key, status) in [(&a, 429), (&b, 200)] {
+        let headers = [
+            ("x-api-key", key.as_str()),
+            ("content-type", "application/json"),
+        ];
+        let got = send(
+            server.address,
+            "POST",
+            "/v1/check",
+            &headers,
+            body.as_bytes(),
+        )
+        .await;
+        assert_eq!(got.status(), status, "{got:?}");
+        assert_eq!(
+            got.header("retry-after").is_some(),
+            status == 429,
+            "{got:?}"
+        );
+    }
+    client.check(by(&b)).await.unwrap();
+    server.stop().await;
+}
+
+/// How a stream of so many bytes ends.
+async fn streamed(client: &mut GuardServiceClient<Channel>, bytes: usize) -> Code {
+    let message = |message| GuardOutputRequest {
+        message: Some(message),
+    };
+    let start = message(guard_output_request::Message::Start(OutputStart::default()));
+    let chunk = || {
+        message(guard_output_request::Message::Chunk(
+            "ten bytes ".repeat(10),
+        ))
+    };
+    let requests = std::iter::once(start).chain((0..bytes / 100).map(|_| chunk()));
+    let requests: Vec<_> = requests.collect();
+    let answers = client.guard_output(tokio_stream::iter(requests)).await;
+    let mut answers = answers.unwrap().into_inner();
+    loop {
+        match answers.message().await {
+            Ok(Some(_)) => {}
+            Ok(None) => return Code::Ok,
+            Err(status) => return status.code(),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streamed_text_counts_by_its_bytes() {
+    let rates = "tenants = { anonymous = { bytes_per_second = 100, burst_s = 20 } }";
+    let server = TestServer::start(config(rates)).await;
+    let mut client = server.client().await;
+    assert_eq!(streamed(&mut client, 1500).await, Code::Ok);
+    assert_eq!(streamed(&mut client, 1500).await, Code::ResourceExhausted);
+    server.stop().await;
+}
