@@ -125,6 +125,18 @@ pub const METRICS: &[(&str, Kind, Unit, &str)] = &[
         "Records for the audit trail, by whether they found a place",
     ),
     (
+        "portcullis_connections_refused_total",
+        Kind::Counter,
+        Unit::Count,
+        "Connections above the limit",
+    ),
+    (
+        "portcullis_policy_reloads_total",
+        Kind::Counter,
+        Unit::Count,
+        "Times the policies file was read again, by result",
+    ),
+    (
         "portcullis_device_info",
         Kind::Gauge,
         Unit::Count,
