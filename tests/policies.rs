@@ -2,13 +2,19 @@
 
 use std::time::Duration;
 
+use portcullis::api::ServerHandle;
 use portcullis::api::pb::v1::guard_service_client::GuardServiceClient;
-use portcullis::api::pb::v1::{Action, CheckRequest, CheckResponse, ListDetectorsRequest, Role};
+use portcullis::api::pb::v1::{
+    Action, CheckRequest, CheckResponse, GuardOutputRequest, ListDetectorsRequest, OutputStart,
+    Role, guard_output_request, guard_output_response,
+};
 use portcullis::config::Config;
 use portcullis::guard::PolicyConfig;
+use tonic::Code;
 
 use crate::program::Program;
 use crate::support::{TestServer, bundled, config, golden, segment, tiny, user};
+use crate::wire::send;
 
 fn with_policy(mut config: Config, name: &str, policy: &str) -> Config {
     let policy: PolicyConfig = toml::from_str(policy).unwrap();
@@ -354,5 +360,90 @@ fn what_a_policy_gets_wrong_is_named() {
         for word in words {
             assert!(error.contains(word), "{error:?} lacks {word:?}");
         }
+    }
+}
+
+/// A tenant that is not free to choose gets the policies that are its own, over every protocol.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_is_held_to_its_policies() {
+    let mut config = tiny();
+    for name in ["strict", "mild", "other"] {
+        config = with_policy(config, name, "version = \"1\"\n[detectors.secrets]\n");
+    }
+    let policies = r#"anonymous = ["strict", "mild"]"#;
+    config.server.tenant_policies = toml::from_str(policies).unwrap();
+    let server = TestServer::start(config).await;
+    let mut client = server.client().await;
+    for (asked, applied) in [
+        ("", Ok("strict")),
+        ("strict", Ok("strict")),
+        ("mild", Ok("mild")),
+        ("other", Err(Code::PermissionDenied)),
+        ("default", Err(Code::PermissionDenied)),
+        ("unknown", Err(Code::PermissionDenied)),
+    ] {
+        let request = CheckRequest {
+            policy_id: asked.into(),
+            ..user("x")
+        };
+        let got = client.check(request).await;
+        let got = got.map(|v| v.into_inner().policy_id).map_err(|e| e.code());
+        assert_eq!(got.as_deref(), applied.as_ref().copied(), "{asked:?}");
+
+        let start = OutputStart {
+            policy_id: asked.into(),
+            ..OutputStart::default()
+        };
+        let start = GuardOutputRequest {
+            message: Some(guard_output_request::Message::Start(start)),
+        };
+        let stream = client.guard_output(tokio_stream::iter([start])).await;
+        let mut stream = stream.unwrap().into_inner();
+        let streamed = stream.message().await.map_err(|e| e.code()).map(|m| {
+            let Some(guard_output_response::Message::Verdict(verdict)) = m.unwrap().message else {
+                panic!("nothing was said but the verdict");
+            };
+            verdict.policy_id
+        });
+        assert_eq!(streamed.as_deref(), applied.as_ref().copied(), "{asked:?}");
+
+        let headers = [
+            ("content-type", "application/json"),
+            ("x-portcullis-policy", asked),
+        ];
+        let headers = if asked.is_empty() {
+            &headers[..1]
+        } else {
+            &headers
+        };
+        let body = br#"{"segments": [{"role": "ROLE_USER", "text": "x"}]}"#;
+        let got = send(server.address, "POST", "/v1/check", headers, body).await;
+        assert_eq!(
+            got.status(),
+            if applied.is_ok() { 200 } else { 403 },
+            "{asked:?}: {got:?}"
+        );
+    }
+    let own_choice = CheckRequest {
+        detectors: vec!["secrets".into()],
+        ..user("x")
+    };
+    let error = client.check(own_choice).await.unwrap_err();
+    assert_eq!(error.code(), Code::PermissionDenied);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_s_policy_that_there_is_not_ends_the_start() {
+    for policies in ["a = [\"nowhere\"]", "a = []"] {
+        let mut config = tiny();
+        config.server.tenant_policies = toml::from_str(policies).unwrap();
+        let server = portcullis::api::Server::bind(config.server.clone()).unwrap();
+        let load = move || portcullis::cli::assemble(&config);
+        let error = server.run(ServerHandle::default(), load).await.unwrap_err();
+        assert!(
+            error.to_string().contains("server.tenant_policies.\"a\""),
+            "{error}"
+        );
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::GatewayConfig;
+use super::{GatewayConfig, TenantPolicies};
 use crate::ops::audit::AuditConfig;
 use crate::ops::auth::JwtConfig;
 use crate::ops::rates::RatesConfig;
@@ -41,6 +41,8 @@ pub struct ServerConfig {
     pub jwt: Option<JwtConfig>,
     /// What tenants may ask for in a while.
     pub rates: RatesConfig,
+    /// The policies that tenants may choose.
+    pub tenant_policies: TenantPolicies,
     /// The audit trail.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audit: Option<AuditConfig>,
@@ -84,6 +86,7 @@ impl Default for ServerConfig {
             block_list: None,
             jwt: None,
             rates: RatesConfig::default(),
+            tenant_policies: TenantPolicies::default(),
             audit: None,
             default_deadline_ms: 2_000,
             max_deadline_ms: 60_000,

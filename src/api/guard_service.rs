@@ -298,7 +298,8 @@ async fn guard_output(
     };
     let utf16 = start.utf16_offsets;
     let timeout = service.limits().default_deadline;
-    let asked = convert::output_check(start, tenant.clone(), timeout, fresh_id)?;
+    let mut asked = convert::output_check(start, tenant.clone(), timeout, fresh_id)?;
+    asked.policy = service.policy(&tenant, &asked.policy)?;
     service.charge(&tenant, 1, 0)?;
     let mut output = OutputGuard::new(guard, asked)?;
     // What comes while a part is scored is one part with what follows: it waits here, not in the connection,

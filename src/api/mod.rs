@@ -17,6 +17,7 @@ mod server;
 mod service;
 mod status;
 mod summary;
+mod tenant_policies;
 mod tls;
 
 pub use chat::Pointers;
@@ -24,6 +25,7 @@ pub use config::ServerConfig;
 pub use gateway::{CannotRedact, GatewayConfig, UnknownPaths};
 pub use server::{ServeError, Server, ServerHandle};
 pub use status::status;
+pub use tenant_policies::TenantPolicies;
 
 /// The generated types of `proto/`.
 #[allow(

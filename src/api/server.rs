@@ -23,7 +23,7 @@ use super::guard_service::GuardApi;
 use super::inference::Inference;
 use super::pb::inference::grpc_inference_service_server::GrpcInferenceServiceServer;
 use super::pb::v1::guard_service_server::{GuardServiceServer, SERVICE_NAME};
-use super::service::{Service, ServiceLimits};
+use super::service::{Rules, Service, ServiceLimits};
 use super::{ServerConfig, http, pb, tls};
 use crate::guard::Guard;
 use crate::ops::audit::{Audit, AuditError};
@@ -154,8 +154,12 @@ impl Server {
         let limits_end = limits.max_deadline;
         let stop = handle.0.clone();
         let drain = CancellationToken::new();
-        let accounts = (Rates::new(&self.config.rates), self.audit.clone());
-        let service = Service::new(limits, accounts, stop.clone(), drain.clone());
+        let rules = Rules {
+            rates: Rates::new(&self.config.rates),
+            policies: self.config.tenant_policies.clone(),
+            audit: self.audit.clone(),
+        };
+        let service = Service::new(limits, rules, stop.clone(), drain.clone());
         let (health, health_service) = tonic_health::server::health_reporter();
         set_health(&health, ServingStatus::NotServing).await;
 
@@ -183,9 +187,11 @@ impl Server {
         ));
 
         let gateway = self.config.gateway.clone();
+        let policies = self.config.tenant_policies.clone();
         let loading = tokio::task::spawn_blocking(move || {
             let guard = load().map_err(|e| e.to_string())?;
             gateway.check(&guard)?;
+            policies.check(&guard)?;
             Ok::<_, String>(guard)
         });
         let loaded = tokio::select! {

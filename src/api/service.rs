@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Streaming};
 use tracing::{Instrument, Span, field};
 
+use super::TenantPolicies;
 use super::gateway::CannotRedact;
 use super::status::{ApiError, RATE_LIMITED};
 use crate::guard::{Action, Check, Guard, Limits, Segment, Verdict};
@@ -42,6 +43,14 @@ pub(super) struct ServiceLimits {
     pub(super) cannot_redact: CannotRedact,
 }
 
+/// What holds for the tenants.
+#[derive(Default)]
+pub(super) struct Rules {
+    pub(super) rates: Rates,
+    pub(super) policies: TenantPolicies,
+    pub(super) audit: Audit,
+}
+
 /// One server's state, shared by its protocols. Not ready until [`Service::serve`] was called.
 #[derive(Clone)]
 pub(super) struct Service(Arc<State>);
@@ -49,8 +58,7 @@ pub(super) struct Service(Arc<State>);
 struct State {
     guard: OnceLock<Guard>,
     limits: ServiceLimits,
-    rates: Rates,
-    audit: Audit,
+    rules: Rules,
     in_flight: Arc<Semaphore>,
     streams: Arc<Semaphore>,
     leaving: CancellationToken,
@@ -62,14 +70,13 @@ impl Service {
     #[must_use]
     pub(super) fn new(
         limits: ServiceLimits,
-        (rates, audit): (Rates, Audit),
+        rules: Rules,
         leaving: CancellationToken,
         draining: CancellationToken,
     ) -> Self {
         Self(Arc::new(State {
             guard: OnceLock::new(),
-            rates,
-            audit,
+            rules,
             in_flight: Arc::new(Semaphore::new(limits.max_in_flight)),
             streams: Arc::new(Semaphore::new(limits.max_streams)),
             limits,
@@ -174,13 +181,17 @@ impl Service {
         checks: u32,
         bytes: usize,
     ) -> Result<(), ApiError> {
-        self.0.rates.charge(tenant, checks, bytes).map_err(|error| {
-            metrics::counter!("portcullis_refused_total", "reason" => "rate").increment(1);
-            let mut refused =
-                ApiError::new(Code::ResourceExhausted, RATE_LIMITED, error.to_string());
-            refused.retry_after = Some(error.retry_after);
-            refused
-        })
+        self.0
+            .rules
+            .rates
+            .charge(tenant, checks, bytes)
+            .map_err(|error| {
+                metrics::counter!("portcullis_refused_total", "reason" => "rate").increment(1);
+                let mut refused =
+                    ApiError::new(Code::ResourceExhausted, RATE_LIMITED, error.to_string());
+                refused.retry_after = Some(error.retry_after);
+                refused
+            })
     }
 
     /// Counts a verdict on these texts, or on one that was streamed, and puts it on record.
@@ -195,12 +206,17 @@ impl Service {
             "action" => verdict.action.name(), "outcome" => verdict.outcome.name()
         )
         .increment(1);
-        Ok(self.0.audit.verdict(tenant, segments, verdict)?)
+        Ok(self.0.rules.audit.verdict(tenant, segments, verdict)?)
     }
 
     /// The audit trail.
     pub(super) fn audit(&self) -> &Audit {
-        &self.0.audit
+        &self.0.rules.audit
+    }
+
+    /// The policy for a tenant that asks for `asked`, which is empty where it leaves that open.
+    pub(super) fn policy(&self, tenant: &str, asked: &str) -> Result<String, ApiError> {
+        self.0.rules.policies.policy(tenant, asked)
     }
 
     /// One check, and what its pseudonyms can be restored with (empty where there are none).
@@ -208,6 +224,18 @@ impl Service {
         let guard = self.ready()?;
         let bytes = check.segments.iter().map(|s| s.text.len()).sum();
         self.charge(&check.tenant, 1, bytes)?;
+        let policies = &self.0.rules.policies;
+        let selection = policies.selection(&check.tenant, &check.selection)?;
+        let own;
+        let check = if selection == check.selection {
+            check
+        } else {
+            own = Check {
+                selection,
+                ..check.clone()
+            };
+            &own
+        };
         let verdict = unwinding(async { Ok(guard.check(check).await?) }).await?;
         self.record(&check.tenant, &check.segments, &verdict)?;
         Span::current()
@@ -240,7 +268,9 @@ impl Service {
     /// the other until one blocks; each verdict comes with the index of its first segment. None for no
     /// segment.
     pub(super) async fn check_long(&self, check: Check) -> Result<Vec<(usize, Verdict)>, ApiError> {
-        let limits = self.ready()?.limits_of(&check.selection)?;
+        let policies = &self.0.rules.policies;
+        let selection = policies.selection(&check.tenant, &check.selection)?;
+        let limits = self.ready()?.limits_of(&selection)?;
         let parts = in_parts(&check.segments, &limits);
         if parts.len() > MOST_CHECKS {
             let (count, needed) = (check.segments.len(), parts.len());

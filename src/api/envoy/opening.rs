@@ -51,6 +51,14 @@ pub(super) fn open<'h>(
             }),
         };
     };
+    // Before its texts are looked at: what cannot be scanned is the policy's matter, too.
+    let allowed = context.service.policy(&asked.tenant, &asked.policy);
+    asked.policy = allowed.map_err(|error| Refusal {
+        status: 403,
+        code: "guard_failed",
+        message: error.message,
+        scanned: true,
+    })?;
     match guard.policy(&asked.policy) {
         Ok(policy) => Ok(Some(Opened {
             format,
