@@ -11,6 +11,7 @@ use crate::api::ServerConfig;
 use crate::detect::PackageSource;
 use crate::engine::{DeviceChoice, DeviceLoss};
 use crate::guard::{Limits, PolicyConfig};
+use crate::ops::audit::MAX_TEXTS;
 use crate::ops::drift::DriftConfig;
 use crate::ops::logs::LogFormat;
 use crate::ops::traces::TelemetryConfig;
@@ -339,6 +340,11 @@ impl Config {
         }
         if !(100..=1_000_000).contains(&self.drift.window) {
             return error("drift.window", "must lie between 100 and 1000000".into());
+        }
+        let texts = server.audit.as_ref().is_some_and(|audit| audit.texts);
+        if texts && self.limits.max_text_bytes > MAX_TEXTS {
+            let problem = format!("with server.audit.texts, at most {MAX_TEXTS} fit a record");
+            return error("limits.max_text_bytes", problem);
         }
         if self.drift.baseline.is_some() && server.metrics.is_none() {
             return error(

@@ -68,8 +68,16 @@ async fn every_verdict_is_recorded_with_what_led_to_it_and_without_its_text() {
         .iter()
         .map(|r| r["event"].as_str().unwrap())
         .collect();
-    let verdicts = ["verdict"; 5];
-    assert_eq!(events, [&["started"][..], &verdicts, &["stopped"]].concat());
+    let verdicts = ["verdict"; 4];
+    assert_eq!(
+        events,
+        [
+            &["started"][..],
+            &verdicts,
+            &["stream", "verdict", "stopped"]
+        ]
+        .concat()
+    );
     assert_eq!(
         records[0]["details"]["packages"][0]["name"],
         "portcullis-minilm-l6"
@@ -89,15 +97,16 @@ async fn every_verdict_is_recorded_with_what_led_to_it_and_without_its_text() {
         records[1]["texts"][0]["digest"],
         records[2]["texts"][0]["digest"]
     );
-    assert_eq!(records[5]["action"], "redact");
-    assert_eq!(records[5]["texts"], serde_json::json!([]));
+    assert_eq!(records[5]["details"]["request"], records[6]["request"]);
+    assert_eq!(records[6]["action"], "redact");
+    assert_eq!(records[6]["texts"], serde_json::json!([]));
     let whole = std::fs::read_to_string(dir.path().join("audit.jsonl")).unwrap();
     assert!(
         !whole.contains("previous instructions") && !whole.contains("maria"),
         "{whole}"
     );
 
-    assert!(verified(dir.path()).starts_with("7 records, none changed or missing"));
+    assert!(verified(dir.path()).starts_with("8 records, none changed or missing"));
     std::fs::write(
         dir.path().join("audit.jsonl"),
         whole.replacen("\"action\":\"block\"", "\"action\":\"allow\"", 1),

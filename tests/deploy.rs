@@ -20,7 +20,8 @@ fn manifests_are_valid_and_alerts_and_panels_read_metrics_that_there_are() {
 
 #[test]
 fn the_cluster_s_configuration_and_policies_are_valid() {
-    let config = Config::read(&repository("deploy/kubernetes/portcullis.toml")).unwrap();
+    let mut config = Config::read(&repository("deploy/kubernetes/portcullis.toml")).unwrap();
+    config.policies_file = Some(repository("deploy/kubernetes/policies.toml"));
     config.validate().unwrap();
     assert!(config.all_policies().unwrap().contains_key("house"));
     // The pod waits for as long as the server may take to end.

@@ -29,20 +29,23 @@ pub(super) fn identify(
         key: header("x-api-key"),
         certificate: peer.and_then(|p| p.certificate.as_deref()),
     };
-    auth.authenticate(presented).map_err(|error| {
-        let reason = match error {
-            AuthError::Missing => "missing",
-            AuthError::Unknown => "unknown",
-            AuthError::Token(_) => "token",
-            AuthError::Blocked(_) => "blocked",
-        };
-        metrics::counter!("portcullis_credentials_refused_total", "reason" => reason).increment(1);
-        let (code, reason) = match error {
-            AuthError::Blocked(_) => (Code::PermissionDenied, "BLOCKED"),
-            _ => (Code::Unauthenticated, "CREDENTIALS"),
-        };
-        ApiError::new(code, reason, error.to_string())
-    })
+    auth.authenticate(presented).map_err(refused)
+}
+
+/// What a caller is told that is turned away.
+pub(super) fn refused(error: AuthError) -> ApiError {
+    let reason = match error {
+        AuthError::Missing => "missing",
+        AuthError::Unknown => "unknown",
+        AuthError::Token(_) => "token",
+        AuthError::Blocked(_) => "blocked",
+    };
+    metrics::counter!("portcullis_credentials_refused_total", "reason" => reason).increment(1);
+    let (code, reason) = match error {
+        AuthError::Blocked(_) => (Code::PermissionDenied, "BLOCKED"),
+        _ => (Code::Unauthenticated, "CREDENTIALS"),
+    };
+    ApiError::new(code, reason, error.to_string())
 }
 
 /// The tenant who makes a request with these extensions, if it may do this.

@@ -193,7 +193,7 @@ impl GuardService for GuardApi {
             self.0.charge(&tenant, 1, text.len())?;
             let (text, restored) = guard.restore(&tenant, &token, &text)?;
             let details = json!({"tenant": &*tenant, "restored": restored});
-            self.0.audit().event("restored", details)?;
+            self.0.audit().event("restored", details).await?;
             Ok(RestoreResponse {
                 text,
                 restored: restored as u32,
@@ -301,6 +301,8 @@ async fn guard_output(
     let mut asked = convert::output_check(start, tenant.clone(), timeout, fresh_id)?;
     asked.policy = service.policy(&tenant, &asked.policy)?;
     service.charge(&tenant, 1, 0)?;
+    service.begins(&asked).await?;
+    let id = asked.id.clone();
     let mut output = OutputGuard::new(guard, asked)?;
     // What comes while a part is scored is one part with what follows: it waits here, not in the connection,
     // which allows few frames to wait.
@@ -360,15 +362,19 @@ async fn guard_output(
         }
         Ok::<(), ApiError>(())
     };
-    tokio::select! {
-        taken = take => taken?,
-        () = read => {}
+    let taken = tokio::select! {
+        taken = take => taken,
+        () = read => Ok(()),
+    };
+    if let Err(error) = taken {
+        service.note("stream_failed", &tenant, &id, error.reason);
+        return Err(error);
     }
     if answers.is_closed() {
         return Ok(());
     }
     let (rest, verdict) = output.finish().await;
-    service.record(&tenant, &[], &verdict)?;
+    service.record(&tenant, &[], &verdict).await?;
     if !rest.text.is_empty() && !say(Said::Text(rest.text)).await {
         return Ok(());
     }

@@ -155,6 +155,7 @@ impl Server {
         let stop = handle.0.clone();
         let drain = CancellationToken::new();
         let rules = Rules {
+            auth: self.auth.clone(),
             rates: Rates::new(&self.config.rates),
             policies: self.config.tenant_policies.clone(),
             audit: self.audit.clone(),
@@ -205,8 +206,7 @@ impl Server {
                 let device = guard.scheduler().clone();
                 let begun = started(&guard);
                 service.serve(guard);
-                // A trail that cannot be written shows in the checks that fail.
-                let _ = self.audit.event("started", begun);
+                self.audit.note("started", begun);
                 set_health(&health, ServingStatus::Serving).await;
                 service.guard().inspect(|guard| announce(guard));
                 tokio::select! {

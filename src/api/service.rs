@@ -8,16 +8,19 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::try_join_all;
+use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Streaming};
 use tracing::{Instrument, Span, field};
 
 use super::TenantPolicies;
+use super::authenticate::refused;
 use super::gateway::CannotRedact;
 use super::status::{ApiError, RATE_LIMITED};
-use crate::guard::{Action, Check, Guard, Limits, Segment, Verdict};
+use crate::guard::{Action, Check, Guard, Limits, OutputCheck, Segment, Verdict};
 use crate::ops::audit::Audit;
+use crate::ops::auth::Authenticator;
 use crate::ops::rates::Rates;
 use crate::ops::traces::{self, Parent};
 
@@ -46,6 +49,7 @@ pub(super) struct ServiceLimits {
 /// What holds for the tenants.
 #[derive(Default)]
 pub(super) struct Rules {
+    pub(super) auth: Authenticator,
     pub(super) rates: Rates,
     pub(super) policies: TenantPolicies,
     pub(super) audit: Audit,
@@ -174,28 +178,27 @@ impl Service {
                 .min(limits.max_deadline)
     }
 
-    /// Takes so many checks and bytes of text from what the tenant may ask for.
+    /// Takes so many checks and bytes of text from what the tenant may ask for, unless it is turned away by now:
+    /// its streams may have been open before.
     pub(super) fn charge(
         &self,
         tenant: &Arc<str>,
         checks: u32,
         bytes: usize,
     ) -> Result<(), ApiError> {
-        self.0
-            .rules
-            .rates
-            .charge(tenant, checks, bytes)
-            .map_err(|error| {
-                metrics::counter!("portcullis_refused_total", "reason" => "rate").increment(1);
-                let mut refused =
-                    ApiError::new(Code::ResourceExhausted, RATE_LIMITED, error.to_string());
-                refused.retry_after = Some(error.retry_after);
-                refused
-            })
+        let rules = &self.0.rules;
+        rules.auth.expect_not_blocked(tenant).map_err(refused)?;
+        rules.rates.charge(tenant, checks, bytes).map_err(|error| {
+            metrics::counter!("portcullis_refused_total", "reason" => "rate").increment(1);
+            let mut refused =
+                ApiError::new(Code::ResourceExhausted, RATE_LIMITED, error.to_string());
+            refused.retry_after = Some(error.retry_after);
+            refused
+        })
     }
 
     /// Counts a verdict on these texts, or on one that was streamed, and puts it on record.
-    pub(super) fn record(
+    pub(super) async fn record(
         &self,
         tenant: &str,
         segments: &[Segment],
@@ -206,7 +209,26 @@ impl Service {
             "action" => verdict.action.name(), "outcome" => verdict.outcome.name()
         )
         .increment(1);
-        Ok(self.0.rules.audit.verdict(tenant, segments, verdict)?)
+        Ok(self
+            .0
+            .rules
+            .audit
+            .verdict(tenant, segments, verdict)
+            .await?)
+    }
+
+    /// Puts on record that a text begins to stream: a stream of which no verdict follows was broken off.
+    pub(super) async fn begins(&self, asked: &OutputCheck) -> Result<(), ApiError> {
+        let details = json!({
+            "tenant": &*asked.tenant, "request": asked.id, "policy": asked.policy, "role": asked.role,
+        });
+        Ok(self.0.rules.audit.event("stream", details).await?)
+    }
+
+    /// Puts on record that something passed unread, or a stream was broken off, and why.
+    pub(super) fn note(&self, event: &'static str, tenant: &str, request: &str, why: &str) {
+        let details = json!({"tenant": tenant, "request": request, "reason": why});
+        self.0.rules.audit.note(event, details);
     }
 
     /// The audit trail.
@@ -237,7 +259,8 @@ impl Service {
             &own
         };
         let verdict = unwinding(async { Ok(guard.check(check).await?) }).await?;
-        self.record(&check.tenant, &check.segments, &verdict)?;
+        self.record(&check.tenant, &check.segments, &verdict)
+            .await?;
         Span::current()
             .record("portcullis.tenant", &*check.tenant)
             .record("portcullis.outcome", field::debug(verdict.outcome))

@@ -16,6 +16,8 @@ use crate::scheduler::Refusal;
 const DOMAIN: &str = "portcullis.dev";
 /// The reason where a tenant has used up what it may ask for.
 pub(super) const RATE_LIMITED: &str = "RATE_LIMITED";
+/// The reason where a verdict cannot be put on record.
+pub(super) const UNRECORDED: &str = "AUDIT";
 
 /// An error before it becomes a status or a message of a stream.
 #[derive(Debug)]
@@ -157,7 +159,7 @@ impl From<CheckError> for ApiError {
 
 impl From<Unrecorded> for ApiError {
     fn from(error: Unrecorded) -> Self {
-        Self::new(Code::Unavailable, "AUDIT", error.to_string())
+        Self::new(Code::Unavailable, UNRECORDED, error.to_string())
     }
 }
 

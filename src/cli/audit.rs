@@ -22,12 +22,20 @@ enum Command {
         /// Its key, as in server.audit.key_file [default: none].
         #[arg(long, value_name = "FILE")]
         key_file: Option<PathBuf>,
+        /// Code of a record that is known from before, as this command prints it: what came before may be
+        /// missing, and what follows is counted.
+        #[arg(long, value_name = "CODE")]
+        after: Option<String>,
     },
 }
 
 pub(super) fn run(args: &Args) -> Result<Done> {
-    let Command::Verify { file, key_file } = &args.command;
-    let whole = audit::verify(file, key_file.as_deref())?;
+    let Command::Verify {
+        file,
+        key_file,
+        after,
+    } = &args.command;
+    let whole = audit::verify(file, key_file.as_deref(), after.as_deref())?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{} records, none changed or missing", whole.records)?;
     writeln!(out, "last {}", whole.last)?;

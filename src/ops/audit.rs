@@ -10,25 +10,32 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use ring::hmac;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use subtle::ConstantTimeEq;
+use tokio::sync::oneshot;
 
 use crate::guard::{Action, Outcome, Segment, Verdict};
 use crate::package::hex;
 
-/// Records that may wait for the disk.
+/// Records that may wait for the disk, and bytes of the texts in them.
 const WAITING: usize = 4096;
-/// How often what was written is forced to the disk, and a disk that failed is tried again.
+const WAITING_BYTES: usize = 64 << 20;
+/// How long a record may wait before it counts as lost.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How often what was written is forced to the disk.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 /// Longest line that is read back, in bytes.
 const MAX_LINE: u64 = 64 << 20;
+/// Largest texts, in bytes, that fit a line however they are escaped.
+pub const MAX_TEXTS: usize = 8 << 20;
 /// What stands before a line's code.
 const MAC: &str = ",\"mac\":\"";
 /// The `previous` of the first line.
@@ -111,36 +118,45 @@ pub struct Audit(Option<Arc<Trail>>);
 
 struct Trail {
     config: AuditConfig,
-    records: Mutex<Option<SyncSender<Value>>>,
+    records: Mutex<Option<SyncSender<Waiting>>>,
+    /// Bytes of texts that wait.
+    bytes: Arc<AtomicUsize>,
     writer: Mutex<Option<JoinHandle<()>>>,
-    failed: Arc<AtomicBool>,
     /// Of the digests by which texts are told apart.
-    key: hmac::Key,
+    texts: hmac::Key,
+}
+
+/// A record on its way to the disk.
+struct Waiting {
+    record: Value,
+    bytes: usize,
+    /// Who is told whether it was written.
+    told: Option<oneshot::Sender<bool>>,
 }
 
 impl Audit {
     /// Opens the trail where the file ends, or begins it.
     pub fn start(config: &AuditConfig) -> Result<Self, AuditError> {
-        let key = key(config.key_file.as_deref())?;
-        let book = Book::open(config, key.clone())?;
+        let keys = Keys::read(config.key_file.as_deref())?;
+        let book = Book::open(config, keys.lines)?;
         let (records, incoming) = sync_channel(WAITING);
-        let failed = Arc::new(AtomicBool::new(false));
-        let seen = failed.clone();
+        let bytes = Arc::new(AtomicUsize::new(0));
+        let waiting = bytes.clone();
         let writer = std::thread::Builder::new()
             .name("audit".into())
-            .spawn(move || keep(book, &incoming, &seen))
+            .spawn(move || keep(book, &incoming, &waiting))
             .map_err(|e| AuditError::new(&config.file, e))?;
         Ok(Self(Some(Arc::new(Trail {
             config: config.clone(),
             records: Mutex::new(Some(records)),
+            bytes,
             writer: Mutex::new(Some(writer)),
-            failed,
-            key,
+            texts: keys.texts,
         }))))
     }
 
     /// Records a verdict on these texts; a streamed text comes without.
-    pub fn verdict(
+    pub async fn verdict(
         &self,
         tenant: &str,
         segments: &[Segment],
@@ -153,21 +169,41 @@ impl Audit {
         if plain && trail.config.verdicts == Verdicts::Flagged {
             return Ok(());
         }
-        trail.record(trail.verdict(tenant, segments, verdict))
+        let bytes = match trail.config.texts {
+            true => segments.iter().map(|s| s.text.len()).sum(),
+            false => 0,
+        };
+        let record = trail.verdict(tenant, segments, verdict);
+        trail.record(record, bytes).await
     }
 
     /// Records something else that happened.
-    pub fn event(&self, event: &'static str, details: Value) -> Result<(), Unrecorded> {
+    pub async fn event(&self, event: &'static str, details: Value) -> Result<(), Unrecorded> {
         match &self.0 {
             None => Ok(()),
-            Some(trail) => trail.record(json!({"event": event, "details": details})),
+            Some(trail) => {
+                trail
+                    .record(json!({"event": event, "details": details}), 0)
+                    .await
+            }
+        }
+    }
+
+    /// Records something where nobody can wait for it.
+    pub fn note(&self, event: &'static str, details: Value) {
+        if let Some(trail) = &self.0 {
+            trail.send(Waiting {
+                record: json!({"event": event, "details": details}),
+                bytes: 0,
+                told: None,
+            });
         }
     }
 
     /// Writes what waits, and ends the trail. What comes later is not recorded.
     pub fn stop(&self) {
         if let Some(trail) = &self.0 {
-            let _ = self.event("stopped", Value::Null);
+            self.note("stopped", Value::Null);
             trail.end();
         }
     }
@@ -190,21 +226,42 @@ impl Trail {
         }
     }
 
-    fn record(&self, record: Value) -> Result<(), Unrecorded> {
-        let sent = match self.failed.load(Ordering::Relaxed) {
-            true => false,
-            false => {
-                let records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
-                let sent = records.as_ref().map(|records| records.try_send(record));
-                matches!(sent, Some(Ok(())))
-            }
+    /// Waits until the record is written, where nothing is to be answered that is not.
+    async fn record(&self, record: Value, bytes: usize) -> Result<(), Unrecorded> {
+        let closed = self.config.on_error == OnError::Closed;
+        let (told, written) = match closed {
+            true => Some(oneshot::channel()).unzip(),
+            false => (None, None),
         };
-        let result = if sent { "taken" } else { "lost" };
-        metrics::counter!("portcullis_audit_records_total", "result" => result).increment(1);
-        match (sent, self.config.on_error) {
-            (false, OnError::Closed) => Err(Unrecorded),
-            _ => Ok(()),
+        let sent = self.send(Waiting {
+            record,
+            bytes,
+            told,
+        });
+        let Some(written) = written else {
+            return Ok(());
+        };
+        let written = async { sent && written.await == Ok(true) };
+        match tokio::time::timeout(PATIENCE, written).await {
+            Ok(true) => Ok(()),
+            _ => Err(Unrecorded),
         }
+    }
+
+    /// Whether there is a place for it.
+    fn send(&self, waiting: Waiting) -> bool {
+        let bytes = waiting.bytes;
+        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let sent = before + bytes <= WAITING_BYTES && {
+            let records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+            let sent = records.as_ref().map(|records| records.try_send(waiting));
+            matches!(sent, Some(Ok(())))
+        };
+        if !sent {
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            count(false, 1);
+        }
+        sent
     }
 
     fn verdict(&self, tenant: &str, segments: &[Segment], verdict: &Verdict) -> Value {
@@ -222,7 +279,7 @@ impl Trail {
             })
         });
         let texts = segments.iter().map(|segment| {
-            let digest = hex(hmac::sign(&self.key, segment.text.as_bytes()).as_ref());
+            let digest = hex(hmac::sign(&self.texts, segment.text.as_bytes()).as_ref());
             let text = self.config.texts.then(|| &*segment.text);
             json!({
                 "role": segment.role, "id": segment.id.as_deref(), "bytes": segment.text.len(),
@@ -244,60 +301,89 @@ fn rounded(score: f32) -> f64 {
     (f64::from(score) * 1e4).round() / 1e4
 }
 
-fn key(file: Option<&Path>) -> Result<hmac::Key, AuditError> {
-    let secret = match file {
-        None => b"portcullis".to_vec(),
-        Some(file) => {
-            let secret = std::fs::read(file).map_err(|e| AuditError::new(file, e))?;
-            if !(32..=4096).contains(&secret.len()) {
-                let problem = format!("has {} bytes; a key of 32 to 4096 is needed", secret.len());
-                return Err(AuditError::new(file, problem));
+/// Counts records that were written, or lost.
+fn count(written: bool, records: usize) {
+    let result = if written { "written" } else { "lost" };
+    metrics::counter!("portcullis_audit_records_total", "result" => result)
+        .increment(records as u64);
+}
+
+/// A key for lines and one for texts: a text's digest must be no line's code, or whoever chooses a text could have
+/// a line signed.
+struct Keys {
+    lines: hmac::Key,
+    texts: hmac::Key,
+}
+
+impl Keys {
+    fn read(file: Option<&Path>) -> Result<Self, AuditError> {
+        let secret = match file {
+            None => b"portcullis".to_vec(),
+            Some(file) => {
+                let secret = std::fs::read(file).map_err(|e| AuditError::new(file, e))?;
+                if !(32..=4096).contains(&secret.len()) {
+                    let problem =
+                        format!("has {} bytes; a key of 32 to 4096 is needed", secret.len());
+                    return Err(AuditError::new(file, problem));
+                }
+                secret
             }
-            secret
-        }
-    };
-    Ok(hmac::Key::new(hmac::HMAC_SHA256, &secret))
+        };
+        let secret = hmac::Key::new(hmac::HMAC_SHA256, &secret);
+        let of = |purpose: &[u8]| {
+            hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&secret, purpose).as_ref())
+        };
+        Ok(Self {
+            lines: of(b"portcullis audit lines"),
+            texts: of(b"portcullis audit texts"),
+        })
+    }
 }
 
 /// The writer's thread.
-fn keep(mut book: Book, records: &Receiver<Value>, failed: &AtomicBool) {
-    let mut waits: Vec<Value> = Vec::new();
+fn keep(mut book: Book, records: &Receiver<Waiting>, bytes: &AtomicUsize) {
+    let mut fails = false;
     loop {
-        let ended = match records.recv_timeout(SYNC_EVERY) {
-            Ok(record) => {
-                waits.push(record);
-                waits.extend(records.try_iter().take(WAITING));
-                false
-            }
-            Err(RecvTimeoutError::Timeout) => false,
-            Err(RecvTimeoutError::Disconnected) => true,
+        let first = match records.recv_timeout(SYNC_EVERY) {
+            Ok(first) => Some(first),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => break,
         };
-        match book.write(&mut waits) {
-            Ok(()) if failed.swap(false, Ordering::Relaxed) => {
+        let batch: Vec<Waiting> = first
+            .into_iter()
+            .chain(records.try_iter().take(WAITING))
+            .collect();
+        let written = book.write(batch.iter().map(|waiting| &waiting.record));
+        if !batch.is_empty() {
+            count(written.is_ok(), batch.len());
+        }
+        match written {
+            Ok(()) if fails && !batch.is_empty() => {
+                fails = false;
                 tracing::info!("the audit trail is written again");
             }
-            Ok(()) => {}
-            Err(error) => {
-                if !failed.swap(true, Ordering::Relaxed) {
-                    tracing::error!(%error, "the audit trail cannot be written");
-                }
-                if !ended {
-                    std::thread::sleep(SYNC_EVERY);
-                }
+            Err(error) if !fails => {
+                fails = true;
+                tracing::error!(%error, "the audit trail cannot be written");
             }
+            _ => {}
         }
-        if ended {
-            if let Err(error) = book.file.sync_data() {
-                tracing::error!(%error, "the end of the audit trail may be lost");
+        for waiting in batch {
+            bytes.fetch_sub(waiting.bytes, Ordering::Relaxed);
+            if let Some(told) = waiting.told {
+                // Who does not wait any more does not hear it.
+                let _ = told.send(!fails);
             }
-            tracing::info!(
-                last = book.previous,
-                records = book.next,
-                "the audit trail ends"
-            );
-            return;
         }
     }
+    if let Err(error) = book.file.sync_data() {
+        tracing::error!(%error, "the end of the audit trail may be lost");
+    }
+    tracing::info!(
+        last = book.previous,
+        records = book.next,
+        "the audit trail ends"
+    );
 }
 
 /// The file, and where in the chain it is.
@@ -309,12 +395,11 @@ struct Book {
     most: u64,
     next: u64,
     previous: String,
-    unsynced: Option<SystemTime>,
+    unsynced: Option<Instant>,
 }
 
 impl Book {
-    /// Opens the file at its end. A line that was not written to its end, as by a power failure, is cut off:
-    /// nothing was said to be recorded before it was whole.
+    /// Opens the file at its end. A line that was not written to its end, as by a power failure, is cut off.
     fn open(config: &AuditConfig, key: hmac::Key) -> Result<Self, AuditError> {
         let path = &config.file;
         let error = |e: &dyn std::fmt::Display| AuditError::new(path, e);
@@ -353,44 +438,63 @@ impl Book {
         })
     }
 
-    /// Writes all of `records`, or leaves what could not be written.
-    fn write(&mut self, records: &mut Vec<Value>) -> io::Result<()> {
-        if self.bytes >= self.most {
-            self.put_aside()?;
+    /// Writes all of these records, or none.
+    fn write<'r>(&mut self, records: impl Iterator<Item = &'r Value>) -> io::Result<()> {
+        let (mut lines, mut next, mut previous) = (Vec::new(), self.next, self.previous.clone());
+        for record in records {
+            previous = line(record, next, &previous, &self.key, &mut lines);
+            next += 1;
         }
-        if !records.is_empty() {
-            let (mut lines, mut next, mut previous) =
-                (Vec::new(), self.next, self.previous.clone());
-            for record in records.iter() {
-                previous = line(record, next, &previous, &self.key, &mut lines);
-                next += 1;
+        if !lines.is_empty() {
+            if self.bytes >= self.most {
+                self.put_aside()?;
             }
+            // Also where the end of an earlier attempt could not be taken back.
+            self.file.set_len(self.bytes)?;
+            self.file.seek(SeekFrom::Start(self.bytes))?;
             if let Err(error) = self.file.write_all(&lines) {
-                // What was written of them goes, so that all are written once.
                 self.file.set_len(self.bytes)?;
-                self.file.seek(SeekFrom::Start(self.bytes))?;
                 return Err(error);
             }
             self.bytes += lines.len() as u64;
             (self.next, self.previous) = (next, previous);
-            records.clear();
-            self.unsynced.get_or_insert_with(SystemTime::now);
+            self.unsynced.get_or_insert_with(Instant::now);
         }
-        let due = |since: SystemTime| since.elapsed().is_ok_and(|e| e >= SYNC_EVERY);
-        if self.unsynced.is_some_and(due) {
+        if self
+            .unsynced
+            .is_some_and(|since| since.elapsed() >= SYNC_EVERY)
+        {
             self.file.sync_data()?;
             self.unsynced = None;
         }
         Ok(())
     }
 
-    /// Names the file after its last record, and begins another one.
+    /// Names the file after its last record, and begins another one, which is there and ours before the first is
+    /// touched. What was put aside before is never overwritten.
     fn put_aside(&mut self) -> io::Result<()> {
         self.file.sync_data()?;
-        let mut aside = self.path.clone().into_os_string();
-        aside.push(format!(".{:020}", self.next.saturating_sub(1)));
+        let beside = |ending: String| {
+            let mut name = self.path.clone().into_os_string();
+            name.push(ending);
+            PathBuf::from(name)
+        };
+        let aside = beside(format!(".{:020}", self.next.saturating_sub(1)));
+        if aside.exists() {
+            return Err(io::Error::other(format!(
+                "{} is there already",
+                aside.display()
+            )));
+        }
+        let new = beside(".new".into());
+        let file = open_locked(&new)?;
+        file.set_len(0)?;
         std::fs::rename(&self.path, &aside)?;
-        self.file = open_locked(&self.path)?;
+        if let Err(error) = std::fs::rename(&new, &self.path) {
+            std::fs::rename(&aside, &self.path)?;
+            return Err(error);
+        }
+        self.file = file;
         self.bytes = 0;
         self.unsynced = None;
         Ok(())
@@ -509,11 +613,10 @@ impl Line {
     fn read(line: &str, key: &hmac::Key) -> Result<Self, &'static str> {
         let (body, rest) = line.rsplit_once(MAC).ok_or("is no record")?;
         let mac = rest.strip_suffix("\"}").ok_or("is no record")?;
-        let code =
-            (0..mac.len() / 2).map(|i| u8::from_str_radix(mac.get(2 * i..2 * i + 2)?, 16).ok());
-        let code = code.collect::<Option<Vec<u8>>>().ok_or("is no record")?;
-        hmac::verify(key, body.as_bytes(), &code)
-            .map_err(|_| "was changed, or written with another key")?;
+        let code = hex(hmac::sign(key, body.as_bytes()).as_ref());
+        if !bool::from(code.as_bytes().ct_eq(mac.as_bytes())) {
+            return Err("was changed, or written with another key");
+        }
         let read: Value = serde_json::from_str(&format!("{body}}}")).map_err(|_| "is no record")?;
         let seq = read["seq"].as_u64().ok_or("is no record")?;
         let previous = read["previous"].as_str().ok_or("is no record")?.to_owned();
@@ -528,23 +631,35 @@ impl Line {
 /// What a trail that is whole holds.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Whole {
-    /// How many records.
+    /// How many records, those before `after` left out.
     pub records: u64,
     /// The code of the last one.
     pub last: String,
 }
 
-/// Reads a trail from its first record to the last, in the files put aside and then the newest, and fails at
-/// the first line that was changed, is missing or should not be there.
-pub fn verify(file: &Path, key_file: Option<&Path>) -> Result<Whole, AuditError> {
-    let key = key(key_file)?;
+/// Reads a trail from its first record to the last, in the files put aside and then the newest, and fails at the
+/// first line that was changed, is missing or should not be there. With `after`, a code that is known from
+/// before, the trail may begin anywhere up to that record, as where older files were taken away, and must hold it
+/// or follow it.
+pub fn verify(
+    file: &Path,
+    key_file: Option<&Path>,
+    after: Option<&str>,
+) -> Result<Whole, AuditError> {
+    let key = Keys::read(key_file)?.lines;
     let error = |path: &Path, e: &dyn std::fmt::Display| AuditError::new(path, e);
     let mut files = parts(file).map_err(|e| error(file, &e))?;
-    files.push(file.to_owned());
+    // The newest is missing for a moment while another one is put aside.
+    if file.exists() || files.is_empty() {
+        files.push(file.to_owned());
+    }
+    // The number and the `previous` of the next line, once they are known.
+    let mut expected = after.is_none().then(|| (0, NONE.to_owned()));
     let mut whole = Whole {
         records: 0,
-        last: NONE.to_owned(),
+        last: after.unwrap_or(NONE).to_owned(),
     };
+    let mut found = after.is_none();
     for path in files {
         let mut lines = BufReader::new(File::open(&path).map_err(|e| error(&path, &e))?);
         for number in 1u64.. {
@@ -559,18 +674,28 @@ pub fn verify(file: &Path, key_file: Option<&Path>) -> Result<Whole, AuditError>
                 .strip_suffix('\n')
                 .ok_or_else(|| at(&"was not written to its end"))?;
             let read = Line::read(line, &key).map_err(|e| at(&e))?;
-            if read.seq != whole.records || read.previous != whole.last {
-                let expected = whole.records;
-                return Err(at(&format!(
-                    "is record {}; {expected} should be here",
-                    read.seq
-                )));
+            if let Some((seq, previous)) = &expected
+                && (read.seq, &read.previous) != (*seq, previous)
+            {
+                return Err(at(&format!("is record {}; {seq} should be here", read.seq)));
             }
-            whole.records += 1;
-            whole.last = read.mac;
+            found |= after == Some(read.previous.as_str());
+            if found {
+                whole.records += 1;
+                whole.last.clone_from(&read.mac);
+            }
+            expected = Some((read.seq + 1, read.mac));
         }
     }
-    Ok(whole)
+    // The record itself may be the last one.
+    let ends_with = expected.is_some_and(|(_, last)| after == Some(last.as_str()));
+    match found || ends_with {
+        true => Ok(whole),
+        false => Err(error(
+            file,
+            &"holds no record of that code, and does not follow it",
+        )),
+    }
 }
 
 #[cfg(test)]
@@ -594,13 +719,18 @@ mod tests {
     fn write(config: &AuditConfig, events: usize) {
         let audit = Audit::start(config).unwrap();
         for i in 0..events {
-            audit.event("test", json!({ "i": i })).unwrap();
+            audit.note("test", json!({ "i": i }));
         }
         audit.stop();
     }
 
+    fn book(config: &AuditConfig) -> Book {
+        let keys = Keys::read(config.key_file.as_deref()).unwrap();
+        Book::open(config, keys.lines).unwrap()
+    }
+
     fn check(config: &AuditConfig) -> Result<u64, String> {
-        let whole = verify(&config.file, config.key_file.as_deref());
+        let whole = verify(&config.file, config.key_file.as_deref(), None);
         whole.map(|w| w.records).map_err(|e| e.to_string())
     }
 
@@ -652,23 +782,69 @@ mod tests {
     fn files_are_put_aside_and_the_chain_spans_them() {
         let dir = tempfile::tempdir().unwrap();
         let config = config(dir.path());
-        let key = key(config.key_file.as_deref()).unwrap();
-        let mut book = Book::open(&config, key.clone()).unwrap();
-        book.most = 400;
+        let mut small = book(&config);
+        small.most = 400;
         for i in 0..10 {
-            book.write(&mut vec![json!({ "i": i })]).unwrap();
+            small.write([&json!({ "i": i })].into_iter()).unwrap();
         }
-        assert!(parts(&config.file).unwrap().len() > 2);
-        drop(book);
+        let aside = parts(&config.file).unwrap();
+        assert!(aside.len() > 2);
+        drop(small);
         assert_eq!(check(&config), Ok(10));
         // Also where the newest is empty.
-        let mut book = Book::open(&config, key.clone()).unwrap();
-        book.put_aside().unwrap();
-        drop(book);
-        let mut book = Book::open(&config, key).unwrap();
-        book.write(&mut vec![json!({})]).unwrap();
-        drop(book);
+        let mut empty = book(&config);
+        empty.put_aside().unwrap();
+        drop(empty);
+        let mut next = book(&config);
+        next.write([&json!({})].into_iter()).unwrap();
+        drop(next);
         assert_eq!(check(&config), Ok(11));
+
+        // The oldest is taken away: what follows is known by the code it ended with.
+        let first = std::fs::read_to_string(&aside[0]).unwrap();
+        let keys = Keys::read(config.key_file.as_deref()).unwrap();
+        let last = Line::read(first.lines().last().unwrap(), &keys.lines).unwrap();
+        let (taken, code) = (last.seq + 1, last.mac);
+        let after = |code: &str| verify(&config.file, config.key_file.as_deref(), Some(code));
+        assert_eq!(after(&code).unwrap().records, 11 - taken);
+        std::fs::remove_file(&aside[0]).unwrap();
+        assert!(check(&config).is_err());
+        let rest = after(&code).unwrap();
+        assert_eq!(rest.records, 11 - taken);
+        assert_eq!(after(&rest.last).unwrap().records, 0);
+        assert!(after(&"0".repeat(64)).is_err());
+        std::fs::remove_file(&aside[1]).unwrap();
+        assert!(after(&code).is_err(), "not what follows");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_put_aside_is_gone_on_with() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(dir.path());
+        let mut book = book(&config);
+        book.write([&json!({})].into_iter()).unwrap();
+        book.most = 1;
+        let in_the_way = dir.path().join("audit.jsonl.new");
+        std::fs::create_dir(&in_the_way).unwrap();
+        assert!(book.write([&json!({})].into_iter()).is_err());
+        std::fs::remove_dir(&in_the_way).unwrap();
+        book.write([&json!({})].into_iter()).unwrap();
+        // Nothing that is there is overwritten.
+        std::fs::write(dir.path().join(format!("audit.jsonl.{:020}", 1)), "").unwrap();
+        assert!(book.write([&json!({})].into_iter()).is_err());
+        drop(book);
+        std::fs::remove_file(dir.path().join(format!("audit.jsonl.{:020}", 1))).unwrap();
+        assert_eq!(check(&config), Ok(2));
+    }
+
+    /// Who chooses a text must not have a line signed by it.
+    #[test]
+    fn a_text_s_digest_is_no_line_s_code() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = Keys::read(config(dir.path()).key_file.as_deref()).unwrap();
+        let body = br#"{"event":"verdict","seq":0"#;
+        let (line, text) = (hmac::sign(&keys.lines, body), hmac::sign(&keys.texts, body));
+        assert_ne!(line.as_ref(), text.as_ref());
     }
 
     #[test]
@@ -682,8 +858,8 @@ mod tests {
         Audit::start(&config).unwrap().stop();
     }
 
-    #[test]
-    fn a_record_without_a_place_fails_or_is_counted() {
+    #[tokio::test]
+    async fn a_record_without_a_place_fails_or_is_counted() {
         let dir = tempfile::tempdir().unwrap();
         for (on_error, fails) in [(OnError::Closed, true), (OnError::Open, false)] {
             let config = AuditConfig {
@@ -691,8 +867,9 @@ mod tests {
                 ..config(dir.path())
             };
             let audit = Audit::start(&config).unwrap();
+            assert!(audit.event("in time", Value::Null).await.is_ok());
             audit.stop();
-            assert_eq!(audit.event("late", Value::Null).is_err(), fails);
+            assert_eq!(audit.event("late", Value::Null).await.is_err(), fails);
         }
     }
 }

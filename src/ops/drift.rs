@@ -66,7 +66,7 @@ struct Drift {
 
 struct Known {
     baseline: Baseline,
-    classes: HashMap<(String, String), Arc<Mutex<Class>>>,
+    classes: HashMap<Key, Arc<Mutex<Class>>>,
 }
 
 /// The latest scores of a class.
@@ -82,7 +82,7 @@ struct Tap {
     inner: Histogram,
     drift: Arc<Drift>,
     class: Arc<Mutex<Class>>,
-    name: (String, String),
+    key: Key,
 }
 
 impl<R> Watching<R> {
@@ -150,65 +150,60 @@ impl<R: Recorder> Recorder for Watching<R> {
     fn register_histogram(&self, key: &Key, metadata: &Metadata<'_>) -> Histogram {
         let inner = self.inner.register_histogram(key, metadata);
         match &self.drift {
-            Some(drift) if key.name() == SCORES => {
-                let of = |name| {
-                    let label = key.labels().find(|l| l.key() == name);
-                    label.map(|l| l.value().to_owned()).unwrap_or_default()
-                };
-                let name = (of("detector"), of("label"));
-                Histogram::from_arc(Arc::new(Tap {
-                    inner,
-                    class: drift.class(&name),
-                    drift: drift.clone(),
-                    name,
-                }))
-            }
+            Some(drift) if key.name() == SCORES => Histogram::from_arc(Arc::new(Tap {
+                inner,
+                class: drift.class(key),
+                drift: drift.clone(),
+                key: key.clone(),
+            })),
             _ => inner,
         }
     }
 }
 
+/// The detector and the label that a series is of.
+fn names(key: &Key) -> (String, String) {
+    let of = |name| {
+        let label = key.labels().find(|l| l.key() == name);
+        label.map(|l| l.value().to_owned()).unwrap_or_default()
+    };
+    (of("detector"), of("label"))
+}
+
 impl Drift {
-    fn class(&self, name: &(String, String)) -> Arc<Mutex<Class>> {
+    fn class(&self, key: &Key) -> Arc<Mutex<Class>> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(class) = known.classes.get(name) {
+        if let Some(class) = known.classes.get(key) {
             return class.clone();
         }
-        let (detector, label) = name;
-        let baseline = known
-            .baseline
-            .get(detector)
-            .and_then(|labels| labels.get(label));
+        let (detector, label) = names(key);
+        let labels = known.baseline.get(&detector);
         let class = Arc::new(Mutex::new(Class {
             bins: VecDeque::with_capacity(self.window),
             counts: [0; BINS],
-            baseline: baseline.copied(),
+            baseline: labels.and_then(|labels| labels.get(&label)).copied(),
             since: 0,
         }));
-        known.classes.insert(name.clone(), class.clone());
+        known.classes.insert(key.clone(), class.clone());
         class
     }
 
-    /// Adds a class's shares to the baseline, and writes it, on a thread of its own.
-    fn learn(self: &Arc<Self>, (detector, label): &(String, String), shares: Shares) {
-        let text = {
-            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            let labels = known.baseline.entry(detector.clone()).or_default();
-            labels.insert(label.clone(), shares);
-            serde_json::to_string_pretty(&known.baseline)
-        };
-        let (drift, detector, label) = (self.clone(), detector.clone(), label.clone());
-        std::thread::spawn(move || {
-            let part = drift.file.with_extension("part");
-            let written = text
-                .map_err(std::io::Error::other)
-                .and_then(|text| std::fs::write(&part, text))
-                .and_then(|()| std::fs::rename(&part, &drift.file));
-            match written {
-                Ok(()) => tracing::info!(detector, label, "the baseline of its scores is learned"),
-                Err(error) => tracing::error!(%error, "the baseline of scores cannot be written"),
-            }
-        });
+    /// Adds a class's shares to the baseline, and writes it, once in a class's life: under the lock, so that one
+    /// is written after the other.
+    fn learn(&self, key: &Key, shares: Shares) {
+        let (detector, label) = names(key);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let labels = known.baseline.entry(detector.clone()).or_default();
+        labels.insert(label.clone(), shares);
+        let part = self.file.with_extension("part");
+        let written = serde_json::to_string_pretty(&known.baseline)
+            .map_err(std::io::Error::other)
+            .and_then(|text| std::fs::write(&part, text))
+            .and_then(|()| std::fs::rename(&part, &self.file));
+        match written {
+            Ok(()) => tracing::info!(detector, label, "the baseline of its scores is learned"),
+            Err(error) => tracing::error!(%error, "the baseline of scores cannot be written"),
+        }
     }
 }
 
@@ -225,14 +220,14 @@ impl HistogramFn for Tap {
                 let shares = class.shares();
                 class.baseline = Some(shares);
                 drop(class);
-                self.drift.learn(&self.name, shares);
+                self.drift.learn(&self.key, shares);
             }
             // A tenth of the window makes a difference.
             Some(baseline) if class.since >= self.drift.window.div_ceil(10) => {
                 class.since = 0;
                 let index = index(&class.shares(), &baseline, self.drift.window);
                 drop(class);
-                let (detector, label) = self.name.clone();
+                let (detector, label) = names(&self.key);
                 gauge!(DRIFT, "detector" => detector, "label" => label).set(index);
             }
             Some(_) => {}

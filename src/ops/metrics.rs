@@ -131,6 +131,12 @@ pub const METRICS: &[(&str, Kind, Unit, &str)] = &[
         "Connections above the limit",
     ),
     (
+        "portcullis_file_reloads_total",
+        Kind::Counter,
+        Unit::Count,
+        "Times a file of keys, blocked tenants or certificates was read again, by result",
+    ),
+    (
         "portcullis_policy_reloads_total",
         Kind::Counter,
         Unit::Count,
@@ -197,6 +203,13 @@ pub fn start(listen: SocketAddr, drift: &DriftConfig) -> Result<(), MetricsError
             tracing::error!("the metrics listener stopped");
         }
     });
+    // An alert sees a first failure only where there was a series before it.
+    for result in ["ok", "failed"] {
+        metrics::counter!("portcullis_policy_reloads_total", "result" => result).increment(0);
+        metrics::counter!("portcullis_file_reloads_total", "result" => result).increment(0);
+    }
+    metrics::counter!("portcullis_audit_records_total", "result" => "lost").increment(0);
+    metrics::counter!("portcullis_batches_failed_total").increment(0);
     for (name, kind, unit, text) in METRICS {
         match kind {
             Kind::Counter => describe_counter!(*name, *unit, *text),

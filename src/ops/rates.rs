@@ -106,13 +106,18 @@ impl Rates {
             return Ok(());
         };
         let now = Instant::now();
-        for (accounts, amount) in [
-            (&kind.checks, f64::from(checks)),
-            (&kind.bytes, bytes as f64),
-        ] {
-            if let Some(accounts) = accounts {
-                accounts.charge(tenant, amount, now)?;
+        let checks = f64::from(checks);
+        if let Some(accounts) = &kind.checks {
+            accounts.charge(tenant, checks, now)?;
+        }
+        if let Some(accounts) = &kind.bytes
+            && let Err(refused) = accounts.charge(tenant, bytes as f64, now)
+        {
+            // What is refused costs nothing.
+            if let Some(accounts) = &kind.checks {
+                accounts.give_back(tenant, checks);
             }
+            return Err(refused);
         }
         Ok(())
     }
@@ -165,6 +170,13 @@ impl Accounts {
             at: now,
         };
         Ok(())
+    }
+
+    fn give_back(&self, tenant: &Arc<str>, amount: f64) {
+        let mut balances = self.balances.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(balance) = balances.by_tenant.get_mut(tenant) {
+            balance.left += amount;
+        }
     }
 }
 
@@ -229,6 +241,19 @@ mod tests {
         // No more than the burst is saved.
         assert_eq!(charge(150.0, 1000.0), Ok(()));
         assert_eq!(charge(150.0, 1000.0), Err(1.0));
+    }
+
+    #[test]
+    fn what_is_refused_costs_nothing() {
+        let rate = "{ checks_per_second = 1, bytes_per_second = 100, burst_s = 2 }";
+        let rates = rates(&format!("default = {rate}"));
+        let tenant: Arc<str> = "a".into();
+        rates.charge(&tenant, 1, 200).unwrap();
+        for _ in 0..10 {
+            let refused = rates.charge(&tenant, 1, 100).unwrap_err();
+            assert!(refused.to_string().contains("bytes"), "{refused}");
+        }
+        rates.charge(&tenant, 1, 0).unwrap();
     }
 
     #[test]

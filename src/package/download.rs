@@ -18,7 +18,7 @@ use super::{PackageError, hex, signature};
 
 const SCHEME: &str = "hf://";
 /// Marks a commit's directory whose files are all there, guard.toml included if there is one.
-const COMPLETE: &str = ".portcullis-complete";
+const COMPLETE: &str = ".portcullis-complete-2";
 /// Attempts for a connection that breaks; each goes on where the last one stopped.
 const RETRIES: usize = 5;
 /// Silence of a hub that is waited for, unless told otherwise.

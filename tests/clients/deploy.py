@@ -6,6 +6,8 @@
 import json
 import pathlib
 import re
+import shutil
+import subprocess
 import sys
 
 import kubernetes_validate
@@ -15,7 +17,7 @@ import yaml
 folder, known = pathlib.Path(sys.argv[1]), set(sys.argv[2:])
 
 documents = []
-for file in sorted((folder / "kubernetes").rglob("*.yaml")):
+for file in sorted(folder.glob("kubernetes*/*.yaml")):
     for document in yaml.safe_load_all(file.read_text()):
         if document["kind"] == "Kustomization":
             for name in document["resources"] + [f for g in document.get("configMapGenerator", []) for f in g["files"]]:
@@ -24,6 +26,13 @@ for file in sorted((folder / "kubernetes").rglob("*.yaml")):
         kubernetes_validate.validate(document, "1.34", strict=True)
         documents.append(document["kind"])
 
+# kubectl builds both, where it is installed.
+if kubectl := shutil.which("kubectl"):
+    for name in ("kubernetes", "kubernetes-cpu"):
+        built = subprocess.run([kubectl, "kustomize", folder / name], capture_output=True, text=True)
+        assert built.returncode == 0, built.stderr
+        for document in yaml.safe_load_all(built.stdout):
+            kubernetes_validate.validate(document, "1.34", strict=True)
 # Everything that a container mounts is there, and what selects the pods selects them.
 pod = yaml.safe_load((folder / "kubernetes/deployment.yaml").read_text())["spec"]["template"]
 mounts = {mount["name"] for mount in pod["spec"]["containers"][0]["volumeMounts"]}
@@ -34,8 +43,8 @@ for name, at in (("service", ("selector",)), ("disruption", ("selector", "matchL
         selector = selector[key]
     assert selector.items() <= pod["metadata"]["labels"].items(), name
 # The overlay takes away what is there.
-patches = yaml.safe_load((folder / "kubernetes/cpu/kustomization.yaml").read_text())["patches"]
-for operation in (o for patch in patches for o in yaml.safe_load(patch["patch"])):
+patches = yaml.safe_load((folder / "kubernetes-cpu/kustomization.yaml").read_text())["patches"]
+for operation in (o for patch in patches for o in yaml.safe_load(patch["patch"]) if o["op"] == "remove"):
     at = {"spec": {"template": pod}}
     for key in operation["path"].strip("/").split("/"):
         at = at[int(key)] if key.isdigit() else at[key.replace("~1", "/")]

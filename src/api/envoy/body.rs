@@ -12,7 +12,7 @@ use crate::api::chat::{Format, Texts};
 use crate::api::gateway::GatewayConfig;
 use crate::api::service::Service;
 use crate::api::status::ApiError;
-use crate::api::status::RATE_LIMITED;
+use crate::api::status::{RATE_LIMITED, UNRECORDED};
 use crate::api::summary::Summary;
 use crate::guard::{Action, aside};
 
@@ -100,7 +100,8 @@ impl Refusal {
             status,
             code: "guard_failed",
             message: format!("the guard could not check it: {}", error.message),
-            scanned: false,
+            // Nothing passes for want of a record, nor because somebody asked too much.
+            scanned: matches!(error.reason, RATE_LIMITED | UNRECORDED),
         }
     }
 }

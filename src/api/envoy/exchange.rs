@@ -415,6 +415,10 @@ impl<'s> Exchange<'s> {
         if self.fails_closed {
             return Some(self.refuse(direction, refusal));
         }
+        let (tenant, request) = (&self.asked.tenant, &self.asked.id);
+        self.context
+            .service
+            .note("unscanned", tenant, request, &refusal.message);
         self.half(direction).refusal = Some(refusal);
         None
     }

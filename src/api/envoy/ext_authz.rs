@@ -115,6 +115,12 @@ impl ExtAuthz {
             }),
             Err(refusal) => {
                 decision.passes = !refusal.scanned && !fails_closed;
+                if decision.passes {
+                    let why = &refusal.message;
+                    context
+                        .service
+                        .note("unscanned", &asked.tenant, &asked.id, why);
+                }
                 decision.refusal = Some(refusal);
             }
         }

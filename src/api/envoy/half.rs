@@ -129,6 +129,9 @@ impl Half<'_> {
             }
             (Ok(passes), _) => Ok(passes),
             (Err(refusal), filter) if !refusal.scanned && !fails_closed && !filter.hides() => {
+                context
+                    .service
+                    .note("unscanned", &asked.tenant, &asked.id, &refusal.message);
                 self.refusal = Some(refusal);
                 Ok(Passes::Bytes(match filter {
                     Filter::Whole(whole) => whole.into_bytes(),

@@ -328,6 +328,8 @@ impl<'g> EventStream<'g> {
                     conversation: None,
                     timeout: Duration::from_millis(context.config.deadline_ms),
                 };
+                let begun = self.service.begins(&check).await;
+                begun.map_err(|e| Refusal::failed(Direction::Response, &e))?;
                 none.insert(OutputGuard::new(self.guard, check).map_err(failed)?)
             }
         };
@@ -426,6 +428,7 @@ impl<'g> EventStream<'g> {
             }
             self.service
                 .record(&self.asked.tenant, &[], &verdict)
+                .await
                 .map_err(|e| Refusal::failed(Direction::Response, &e))?;
             summary.add(&verdict);
             blocked |= verdict.action == Action::Block;

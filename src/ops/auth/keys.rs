@@ -20,7 +20,7 @@ pub struct KeyFileError {
 }
 
 impl KeyFileError {
-    pub(super) fn new(file: &Path, problem: impl std::fmt::Display) -> Self {
+    pub(crate) fn new(file: &Path, problem: impl std::fmt::Display) -> Self {
         Self {
             file: file.display().to_string(),
             problem: problem.to_string(),
@@ -60,8 +60,12 @@ impl Keys {
         if let Some(stranger) = file.roles.keys().find(|t| !file.keys.contains_key(*t)) {
             return Err(error(format!("roles.{stranger}: has no key under [keys]")));
         }
-        let mut hashes = Vec::new();
+        let mut hashes: Vec<(Arc<str>, [u8; 32])> = Vec::new();
         for (tenant, listed) in file.keys {
+            // Names with a colon are those of tokens and certificates.
+            if tenant.is_empty() || tenant.contains(|c: char| c == ':' || c.is_control()) {
+                return Err(error(format!("keys.{tenant:?}: is no name of a tenant")));
+            }
             let listed = match listed {
                 OneOrMany::One(hash) => vec![hash],
                 OneOrMany::Many(hashes) => hashes,
@@ -73,6 +77,9 @@ impl Keys {
                          `portcullis keys new`"
                     ))
                 })?;
+                if let Some((other, _)) = hashes.iter().find(|(_, known)| *known == digest) {
+                    return Err(error(format!("keys.{tenant}: has the key of {other}")));
+                }
                 hashes.push((Arc::from(tenant.as_str()), digest));
             }
         }
@@ -112,7 +119,7 @@ pub fn new_key() -> (String, String) {
 
 fn parse_hash(text: &str) -> Option<[u8; 32]> {
     let digits = text.strip_prefix("sha256:")?;
-    if digits.len() != 64 || !digits.is_ascii() {
+    if digits.len() != 64 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
         return None;
     }
     let mut out = [0; 32];

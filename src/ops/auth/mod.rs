@@ -18,7 +18,7 @@ pub use keys::{KeyFileError, new_key};
 pub use role::{CallerRole, CallerRoles};
 pub use token::JwtConfig;
 use token::Tokens;
-use watched::Watched;
+pub(crate) use watched::Watched;
 
 use crate::package::hex;
 
@@ -111,21 +111,28 @@ impl Authenticator {
     /// otherwise a certificate is a tenant of its own.
     pub fn authenticate(&self, presented: Presented<'_>) -> Result<Caller, AuthError> {
         let caller = self.identify(presented)?;
+        self.expect_not_blocked(&caller.tenant)?;
+        Ok(caller)
+    }
+
+    /// Fails for a tenant that is turned away, whose streams may be open.
+    pub fn expect_not_blocked(&self, tenant: &Arc<str>) -> Result<(), AuthError> {
         match &self.blocked {
-            Some(blocked) if blocked.get().holds(&caller.tenant) => {
-                Err(AuthError::Blocked(caller.tenant))
-            }
-            _ => Ok(caller),
+            Some(blocked) if blocked.get().holds(tenant) => Err(AuthError::Blocked(tenant.clone())),
+            _ => Ok(()),
         }
     }
 
     fn identify(&self, presented: Presented<'_>) -> Result<Caller, AuthError> {
         if self.keys.is_none() && self.tokens.is_none() {
-            let certificate = presented.certificate.filter(|_| self.certificates);
-            return Ok(certificate.map_or_else(Caller::anonymous, |der| Caller {
-                tenant: format!("cert:{}", &hex(&Sha256::digest(der))[..16]).into(),
+            if !self.certificates {
+                return Ok(Caller::anonymous());
+            }
+            let certificate = presented.certificate.ok_or(AuthError::Missing)?;
+            return Ok(Caller {
+                tenant: format!("cert:{}", &hex(&Sha256::digest(certificate))[..16]).into(),
                 roles: CallerRoles::ALL,
-            }));
+            });
         }
         if let (Some(tokens), Some(bearer)) = (&self.tokens, presented.bearer)
             && token::is_token(bearer)

@@ -1,7 +1,8 @@
 //! A file that is read again when it changes.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::KeyFileError;
@@ -12,54 +13,78 @@ const EVERY: Duration = Duration::from_secs(1);
 type Read<T> = Box<dyn Fn(&Path) -> Result<T, KeyFileError> + Send + Sync>;
 
 /// What a file says, as it says it now, or said it when it could be read last.
-pub(super) struct Watched<T> {
+pub(crate) struct Watched<T> {
     file: PathBuf,
     read: Read<T>,
-    current: Mutex<Current<T>>,
+    said: RwLock<Arc<T>>,
+    seen: Mutex<Seen>,
 }
 
-struct Current<T> {
-    said: Arc<T>,
-    modified: Option<SystemTime>,
+/// The file as it was when it was read last.
+struct Seen {
+    state: Option<State>,
     looked: Instant,
+    /// The error that was logged since.
+    problem: Option<String>,
 }
+
+/// By which a change is noticed: also one to a file of the same age.
+type State = (SystemTime, u64, u64);
 
 impl<T> Watched<T> {
-    pub(super) fn new(
+    pub(crate) fn new(
         file: &Path,
         read: impl Fn(&Path) -> Result<T, KeyFileError> + Send + Sync + 'static,
     ) -> Result<Self, KeyFileError> {
-        let modified = modified(file);
-        let current = Current {
-            said: Arc::new(read(file)?),
-            modified,
+        let seen = Seen {
+            state: state(file),
             looked: Instant::now(),
+            problem: None,
         };
         Ok(Self {
+            said: RwLock::new(Arc::new(read(file)?)),
             file: file.to_owned(),
             read: Box::new(read),
-            current: Mutex::new(current),
+            seen: Mutex::new(seen),
         })
     }
 
-    pub(super) fn get(&self) -> Arc<T> {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.looked.elapsed() >= EVERY {
-            current.looked = Instant::now();
-            let modified = modified(&self.file);
-            if modified != current.modified {
-                current.modified = modified;
-                let file = self.file.display();
-                match (self.read)(&self.file) {
-                    Ok(said) => {
-                        tracing::info!(%file, "read again");
-                        current.said = Arc::new(said);
-                    }
-                    Err(error) => tracing::error!(%error, "what it said before stays in force"),
+    pub(crate) fn get(&self) -> Arc<T> {
+        // One caller looks; the others do not wait for it.
+        if let Ok(mut seen) = self.seen.try_lock()
+            && seen.looked.elapsed() >= EVERY
+        {
+            seen.looked = Instant::now();
+            self.look(&mut seen);
+        }
+        let said = self.said.read().unwrap_or_else(PoisonError::into_inner);
+        said.clone()
+    }
+
+    /// Reads the file where it changed, and every time until it could be read.
+    fn look(&self, seen: &mut Seen) {
+        let now = state(&self.file);
+        if now.is_some() && now == seen.state {
+            return;
+        }
+        let file = self.file.display();
+        let read = (self.read)(&self.file);
+        let result = if read.is_ok() { "ok" } else { "failed" };
+        metrics::counter!("portcullis_file_reloads_total", "result" => result).increment(1);
+        match read {
+            Ok(said) => {
+                tracing::info!(%file, "read again");
+                *self.said.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(said);
+                (seen.state, seen.problem) = (now, None);
+            }
+            Err(error) => {
+                let problem = Some(error.to_string());
+                if problem != seen.problem {
+                    tracing::error!(%error, "what it said before stays in force");
+                    seen.problem = problem;
                 }
             }
         }
-        current.said.clone()
     }
 }
 
@@ -71,6 +96,7 @@ impl<T> std::fmt::Debug for Watched<T> {
     }
 }
 
-fn modified(file: &Path) -> Option<SystemTime> {
-    std::fs::metadata(file).ok()?.modified().ok()
+fn state(file: &Path) -> Option<State> {
+    let data = std::fs::metadata(file).ok()?;
+    Some((data.modified().ok()?, data.len(), data.ino()))
 }
