@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis::api::pb::v1::guard_service_client::GuardServiceClient;
+use portcullis::api::pb::v1::{CheckStreamRequest, check_stream_response};
 use portcullis::config::Config;
 use portcullis::ops::auth::new_key;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -17,6 +18,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::{ClientConfig as TlsConfig, RootCertStore};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Code, Request};
 
@@ -95,6 +97,25 @@ async fn a_caller_is_turned_away_while_the_server_runs() {
     };
     let changed = Duration::from_millis(2100); // seen within a second, where file times have one of theirs
     assert_eq!((code(&a).await, code(&b).await), (Code::Ok, Code::Ok));
+    // A stream that is open before.
+    let (asks, requests) = tokio::sync::mpsc::channel(1);
+    let mut stream = Request::new(ReceiverStream::new(requests));
+    let metadata = stream.metadata_mut();
+    metadata.insert("x-api-key", b.parse().unwrap());
+    let mut streams = server.client().await;
+    let mut answers = streams.check_stream(stream).await.unwrap().into_inner();
+    let mut streamed = async || {
+        let ask = CheckStreamRequest {
+            request: Some(user("x")),
+            ..CheckStreamRequest::default()
+        };
+        asks.send(ask).await.unwrap();
+        match answers.message().await.unwrap().unwrap().result.unwrap() {
+            check_stream_response::Result::Response(_) => Code::Ok,
+            check_stream_response::Result::Error(error) => Code::from(error.code),
+        }
+    };
+    assert_eq!(streamed().await, Code::Ok);
 
     write(dir.path(), "blocked.toml", "tenants = [\"b\"]\n");
     tokio::time::sleep(changed).await;
@@ -102,6 +123,7 @@ async fn a_caller_is_turned_away_while_the_server_runs() {
         (code(&a).await, code(&b).await),
         (Code::Ok, Code::PermissionDenied)
     );
+    assert_eq!(streamed().await, Code::PermissionDenied);
     write(dir.path(), "blocked.toml", "tenants = \"\n");
     tokio::time::sleep(changed).await;
     assert_eq!(
@@ -195,6 +217,27 @@ async fn tls_serves_those_who_trust_the_authority() {
         .check(user("x"))
         .await
         .unwrap_err();
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewed_certificate_is_served_within_seconds() {
+    let dir = tempfile::tempdir().unwrap();
+    let (old, new) = (Authority::new(), Authority::new());
+    let server = TestServer::start(with_tls(dir.path(), &old)).await;
+    wait_ready(&connect(&server, &old, None).await.unwrap()).await;
+    assert!(connect(&server, &new, None).await.is_err());
+    let (cert, key) = new.issue("localhost");
+    // One after the other, as they are renewed: in between they do not belong together.
+    write(dir.path(), "server.pem", &cert);
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    connect(&server, &old, None)
+        .await
+        .expect("the former pair serves on");
+    write(dir.path(), "server.key", &key);
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let _ = connect(&server, &new, None).await; // this one looks
+    connect(&server, &new, None).await.unwrap();
     server.stop().await;
 }
 

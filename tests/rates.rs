@@ -9,8 +9,9 @@ use tonic::transport::Channel;
 use tonic::{Code, Request};
 use tonic_types::StatusExt;
 
-use crate::support::{TestServer, tiny, user};
-use crate::wire::send;
+use crate::envoy::{Gateway, INJECTION, MODES, in_mode};
+use crate::support::{TestServer, bundled, tiny, user};
+use crate::wire::{Answer, send};
 
 fn config(rates: &str) -> Config {
     let mut config = tiny();
@@ -75,6 +76,37 @@ async fn each_tenant_has_its_own_rate_over_every_protocol() {
     }
     client.check(by(&b)).await.unwrap();
     server.stop().await;
+}
+
+/// Behind a gateway whose policy fails open nothing passes because somebody asks too much.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_fails_open_lets_nothing_pass_above_the_rate() {
+    let mut config = crate::support::config(bundled());
+    config.server.listen = "127.0.0.1:0".parse().unwrap();
+    let rates = "tenants = { anonymous = { checks_per_second = 1, burst_s = 2 } }";
+    config.server.rates = toml::from_str(rates).unwrap();
+    let policy = "on_error = \"open\"\n[detectors.injection]\n";
+    let policy = toml::from_str(policy).unwrap();
+    config.policies.insert("default".into(), policy);
+    for mode in MODES {
+        let gateway = Gateway::with(config.clone(), in_mode(mode)).await;
+        gateway.model.answers(Answer::json("{}"));
+        let body = json!({"model": "m", "messages": [{"role": "user", "content": INJECTION}]});
+        let mut statuses = Vec::new();
+        for _ in 0..5 {
+            let body = body.to_string();
+            let got = gateway
+                .post("/v1/chat/completions", body.as_bytes(), 1 << 20)
+                .await;
+            statuses.push(got.status());
+        }
+        assert!(
+            statuses.iter().all(|s| [403, 429].contains(s)),
+            "{mode}: {statuses:?}"
+        );
+        assert!(statuses.contains(&429), "{mode}: {statuses:?}");
+        gateway.stop().await;
+    }
 }
 
 /// How a stream of so many bytes ends.
