@@ -343,40 +343,43 @@ impl Keys {
 /// The writer's thread.
 fn keep(mut book: Book, records: &Receiver<Waiting>, bytes: &AtomicUsize) {
     let mut fails = false;
+    let mut said = |result: io::Result<()>| {
+        match &result {
+            Ok(()) if fails => tracing::info!("the audit trail is written again"),
+            Err(error) if !fails => tracing::error!(%error, "the audit trail cannot be written"),
+            _ => {}
+        }
+        fails = result.is_err();
+        !fails
+    };
     loop {
         let first = match records.recv_timeout(SYNC_EVERY) {
             Ok(first) => Some(first),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => break,
         };
-        let batch: Vec<Waiting> = first
-            .into_iter()
-            .chain(records.try_iter().take(WAITING))
-            .collect();
-        let written = book.write(batch.iter().map(|waiting| &waiting.record));
+        let more = records.try_iter().take(WAITING);
+        let batch: Vec<Waiting> = first.into_iter().chain(more).collect();
         if !batch.is_empty() {
-            count(written.is_ok(), batch.len());
+            let written = said(book.write(batch.iter().map(|waiting| &waiting.record)));
+            count(written, batch.len());
+            for waiting in batch {
+                bytes.fetch_sub(waiting.bytes, Ordering::Relaxed);
+                if let Some(told) = waiting.told {
+                    // Who does not wait any more does not hear it.
+                    let _ = told.send(written);
+                }
+            }
         }
-        match written {
-            Ok(()) if fails && !batch.is_empty() => {
-                fails = false;
-                tracing::info!("the audit trail is written again");
-            }
-            Err(error) if !fails => {
-                fails = true;
-                tracing::error!(%error, "the audit trail cannot be written");
-            }
-            _ => {}
-        }
-        for waiting in batch {
-            bytes.fetch_sub(waiting.bytes, Ordering::Relaxed);
-            if let Some(told) = waiting.told {
-                // Who does not wait any more does not hear it.
-                let _ = told.send(!fails);
-            }
+        // Who waited for a record does not wait for the disk.
+        if book
+            .unsynced
+            .is_some_and(|since| since.elapsed() >= SYNC_EVERY)
+        {
+            said(book.sync());
         }
     }
-    if let Err(error) = book.file.sync_data() {
+    if let Err(error) = book.sync() {
         tracing::error!(%error, "the end of the audit trail may be lost");
     }
     tracing::info!(
@@ -460,10 +463,12 @@ impl Book {
             (self.next, self.previous) = (next, previous);
             self.unsynced.get_or_insert_with(Instant::now);
         }
-        if self
-            .unsynced
-            .is_some_and(|since| since.elapsed() >= SYNC_EVERY)
-        {
+        Ok(())
+    }
+
+    /// Forces what was written to the disk.
+    fn sync(&mut self) -> io::Result<()> {
+        if self.unsynced.is_some() {
             self.file.sync_data()?;
             self.unsynced = None;
         }
@@ -473,7 +478,7 @@ impl Book {
     /// Names the file after its last record, and begins another one, which is there and ours before the first is
     /// touched. What was put aside before is never overwritten.
     fn put_aside(&mut self) -> io::Result<()> {
-        self.file.sync_data()?;
+        self.sync()?;
         let beside = |ending: String| {
             let mut name = self.path.clone().into_os_string();
             name.push(ending);
