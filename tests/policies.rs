@@ -370,7 +370,7 @@ async fn a_tenant_is_held_to_its_policies() {
     for name in ["strict", "mild", "other"] {
         config = with_policy(config, name, "version = \"1\"\n[detectors.secrets]\n");
     }
-    let policies = r#"anonymous = ["strict", "mild"]"#;
+    let policies = r#"tenants = { anonymous = ["strict", "mild"] }"#;
     config.server.tenant_policies = toml::from_str(policies).unwrap();
     let server = TestServer::start(config).await;
     let mut client = server.client().await;
@@ -435,14 +435,14 @@ async fn a_tenant_is_held_to_its_policies() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_s_policy_that_there_is_not_ends_the_start() {
-    for policies in ["a = [\"nowhere\"]", "a = []"] {
+    for policies in ["default = [\"nowhere\"]", "tenants = { a = [] }"] {
         let mut config = tiny();
         config.server.tenant_policies = toml::from_str(policies).unwrap();
         let server = portcullis::api::Server::bind(config.server.clone()).unwrap();
         let load = move || portcullis::cli::assemble(&config);
         let error = server.run(ServerHandle::default(), load).await.unwrap_err();
         assert!(
-            error.to_string().contains("server.tenant_policies.\"a\""),
+            error.to_string().contains("server.tenant_policies."),
             "{error}"
         );
     }

@@ -1,11 +1,15 @@
 //! What is taken out of a text can be put back by who holds the token, and by nobody else.
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD as STANDARD;
 use portcullis::api::pb::v1::{Action, CheckRequest, RestoreRequest};
 use portcullis::config::Config;
+use serde_json::json;
 use tonic::Code;
 use tonic_types::StatusExt;
 
 use crate::support::{TestServer, tiny, user};
+use crate::wire::post_json;
 
 fn pseudonymising() -> Config {
     let mut config = tiny();
@@ -71,12 +75,17 @@ async fn pseudonyms_hold_within_a_conversation_and_are_restored() {
         token: token.clone(),
         text: answer,
     };
-    let restored = client.restore(restore).await.unwrap().into_inner();
+    let restored = client.restore(restore.clone()).await.unwrap().into_inner();
     assert_eq!(
         restored.text,
         "I wrote to bob@example.org and ann@example.org. [NOT_ONE]"
     );
     assert_eq!(restored.restored, 2);
+    // Over HTTP, too.
+    let body = json!({"token": STANDARD.encode(&token), "text": restore.text});
+    let over_http = post_json(server.address, "/v1/restore", &body).await;
+    assert_eq!(over_http.status(), 200, "{over_http:?}");
+    assert_eq!(over_http.json()["text"], restored.text.as_str());
     let whole = RestoreRequest {
         token: token.clone(),
         text: safe.clone(),

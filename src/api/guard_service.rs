@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{self, Sender};
 use tokio::task::JoinSet;
@@ -185,19 +184,11 @@ impl GuardService for GuardApi {
     ) -> Result<Response<RestoreResponse>, Status> {
         let tenant = tenant(request.extensions(), CallerRole::Restore);
         let parent = traces::parent(request.metadata());
-        let RestoreRequest { token, text } = request.into_inner();
+        let request = request.into_inner();
         let work = async {
             let tenant = tenant?;
-            let guard = self.0.ready()?;
             let _permit = self.0.permit()?;
-            self.0.charge(&tenant, 1, text.len())?;
-            let (text, restored) = guard.restore(&tenant, &token, &text)?;
-            let details = json!({"tenant": &*tenant, "restored": restored});
-            self.0.audit().event("restored", details).await?;
-            Ok(RestoreResponse {
-                text,
-                restored: restored as u32,
-            })
+            self.0.restore(&tenant, &request).await
         };
         let restored = Timed::new("portcullis.v1.GuardService/Restore", &parent)
             .run(work)
@@ -367,7 +358,7 @@ async fn guard_output(
         () = read => Ok(()),
     };
     if let Err(error) = taken {
-        service.note("stream_failed", &tenant, &id, error.reason);
+        service.broke_off(&tenant, &id, error.reason);
         return Err(error);
     }
     if answers.is_closed() {

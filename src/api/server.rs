@@ -193,6 +193,8 @@ impl Server {
             let guard = load().map_err(|e| e.to_string())?;
             gateway.check(&guard)?;
             policies.check(&guard)?;
+            let names = gateway.policies.values().chain(policies.names());
+            guard.policies().require(names);
             Ok::<_, String>(guard)
         });
         let loaded = tokio::select! {
@@ -246,7 +248,10 @@ impl Server {
             }
         }
         serving.abort();
-        self.audit.stop();
+        // What never began does not end.
+        if service.guard().is_some() {
+            self.audit.stop();
+        }
         result
     }
 }

@@ -17,6 +17,7 @@ use tracing::{Instrument, Span, field};
 use super::TenantPolicies;
 use super::authenticate::refused;
 use super::gateway::CannotRedact;
+use super::pb::v1::{RestoreRequest, RestoreResponse};
 use super::status::{ApiError, RATE_LIMITED};
 use crate::guard::{Action, Check, Guard, Limits, OutputCheck, Segment, Verdict};
 use crate::ops::audit::Audit;
@@ -225,15 +226,21 @@ impl Service {
         Ok(self.0.rules.audit.event("stream", details).await?)
     }
 
-    /// Puts on record that something passed unread, or a stream was broken off, and why.
-    pub(super) fn note(&self, event: &'static str, tenant: &str, request: &str, why: &str) {
+    /// Puts on record that something passes unread, and why: it does not where that cannot be recorded.
+    pub(super) async fn passes_unread(
+        &self,
+        tenant: &str,
+        request: &str,
+        why: &str,
+    ) -> Result<(), ApiError> {
         let details = json!({"tenant": tenant, "request": request, "reason": why});
-        self.0.rules.audit.note(event, details);
+        Ok(self.0.rules.audit.event("unscanned", details).await?)
     }
 
-    /// The audit trail.
-    pub(super) fn audit(&self) -> &Audit {
-        &self.0.rules.audit
+    /// Puts on record that a stream was broken off, and why.
+    pub(super) fn broke_off(&self, tenant: &str, request: &str, why: &str) {
+        let details = json!({"tenant": tenant, "request": request, "reason": why});
+        self.0.rules.audit.note("stream_failed", details);
     }
 
     /// The policy for a tenant that asks for `asked`, which is empty where it leaves that open.
@@ -277,6 +284,23 @@ impl Service {
         );
         let token = guard.seal(&check.tenant, &verdict)?.unwrap_or_default();
         Ok((verdict, token))
+    }
+
+    /// A text with what its pseudonyms stand for.
+    pub(super) async fn restore(
+        &self,
+        tenant: &Arc<str>,
+        request: &RestoreRequest,
+    ) -> Result<RestoreResponse, ApiError> {
+        let guard = self.ready()?;
+        self.charge(tenant, 1, request.text.len())?;
+        let (text, restored) = guard.restore(tenant, &request.token, &request.text)?;
+        let details = json!({"tenant": &**tenant, "restored": restored});
+        self.0.rules.audit.event("restored", details).await?;
+        Ok(RestoreResponse {
+            text,
+            restored: restored as u32,
+        })
     }
 
     /// Several checks at once, none of which knows of the others; all of them or none.

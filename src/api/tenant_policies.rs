@@ -8,17 +8,28 @@ use tonic::Code;
 use super::status::ApiError;
 use crate::guard::{Guard, Selection};
 
-/// `[server.tenant_policies]`: for each tenant that is not free to choose, the policies it may name; the first
-/// applies where it names none.
+/// `[server.tenant_policies]`: the policies that tenants may name, of which the first applies where they name none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct TenantPolicies(BTreeMap<String, Vec<String>>);
+#[serde(deny_unknown_fields, default)]
+pub struct TenantPolicies {
+    /// Of every tenant that is not listed; any where none are given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default: Option<Vec<String>>,
+    /// Of these tenants.
+    pub tenants: BTreeMap<String, Vec<String>>,
+}
 
 impl TenantPolicies {
     /// Fails where a tenant has none, or one that there is not.
     pub(super) fn check(&self, guard: &Guard) -> Result<(), String> {
-        for (tenant, policies) in &self.0 {
-            let error = |problem: String| format!("server.tenant_policies.{tenant:?}: {problem}");
+        let tenants = self.tenants.iter();
+        let tenants = tenants.map(|(tenant, policies)| (format!("tenants.{tenant:?}"), policies));
+        let default = self
+            .default
+            .iter()
+            .map(|policies| ("default".into(), policies));
+        for (key, policies) in tenants.chain(default) {
+            let error = |problem: String| format!("server.tenant_policies.{key}: {problem}");
             if policies.is_empty() {
                 return Err(error("names no policy".into()));
             }
@@ -29,9 +40,20 @@ impl TenantPolicies {
         Ok(())
     }
 
+    /// All that are named.
+    pub(super) fn names(&self) -> impl Iterator<Item = &String> {
+        self.tenants.values().chain(&self.default).flatten()
+    }
+
+    /// Those that a tenant may name, if it is not free.
+    fn of(&self, tenant: &str) -> Option<&[String]> {
+        let policies = self.tenants.get(tenant).or(self.default.as_ref());
+        policies.map(Vec::as_slice)
+    }
+
     /// The policy for a tenant that asks for `asked`, which is empty where it leaves that open.
     pub(super) fn policy(&self, tenant: &str, asked: &str) -> Result<String, ApiError> {
-        match self.0.get(tenant).map(Vec::as_slice) {
+        match self.of(tenant) {
             None => Ok(asked.to_owned()),
             Some([first, ..]) if asked.is_empty() => Ok(first.clone()),
             Some(policies) if policies.iter().any(|p| p == asked) => Ok(asked.to_owned()),
@@ -43,7 +65,7 @@ impl TenantPolicies {
     pub(super) fn selection(&self, tenant: &str, asked: &Selection) -> Result<Selection, ApiError> {
         match asked {
             Selection::Policy(asked) => self.policy(tenant, asked).map(Selection::Policy),
-            Selection::Detectors(_) if self.0.contains_key(tenant) => {
+            Selection::Detectors(_) if self.of(tenant).is_some() => {
                 Err(refused(tenant, "detectors instead of a policy"))
             }
             Selection::Detectors(_) => Ok(asked.clone()),

@@ -38,6 +38,9 @@ pub(super) fn run(args: &Args) -> Result<Done> {
     let whole = audit::verify(file, key_file.as_deref(), after.as_deref())?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{} records, none changed or missing", whole.records)?;
+    if whole.unfinished {
+        writeln!(out, "another one is being written, or was torn")?;
+    }
     writeln!(out, "last {}", whole.last)?;
     Ok(Done::Fine)
 }

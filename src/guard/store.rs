@@ -1,6 +1,6 @@
 //! The policies in force, replaced as a whole while checks run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::policy::{DEFAULT, Policies};
@@ -12,6 +12,8 @@ use crate::detect::Detector;
 pub struct PolicyStore {
     detectors: Vec<Detector>,
     current: RwLock<Arc<Policies>>,
+    /// Names that must not go.
+    required: RwLock<BTreeSet<String>>,
 }
 
 impl PolicyStore {
@@ -24,6 +26,7 @@ impl PolicyStore {
         let store = Self {
             detectors,
             current: RwLock::default(),
+            required: RwLock::default(),
         };
         store.replace(configured)?;
         Ok(store)
@@ -42,9 +45,25 @@ impl PolicyStore {
         policies
             .entry(DEFAULT.into())
             .or_insert_with(|| Policy::built_in(&self.detectors));
+        let required = self.required.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(name) = required.iter().find(|name| !policies.contains_key(*name)) {
+            return Err(PolicyError::Unknown {
+                name: name.clone(),
+                known: policies.keys().cloned().collect(),
+            });
+        }
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         *current = Arc::new(policies);
         Ok(())
+    }
+
+    /// Names of policies that others rely on: without them no replacement comes into force.
+    pub fn require<'n>(&self, names: impl Iterator<Item = &'n String>) {
+        let mut required = self
+            .required
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        required.extend(names.cloned());
     }
 
     /// Those in force, by name.

@@ -8,7 +8,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -25,9 +25,11 @@ use tokio::sync::oneshot;
 use crate::guard::{Action, Outcome, Segment, Verdict};
 use crate::package::hex;
 
-/// Records that may wait for the disk, and bytes of the texts in them.
+/// Records that may wait for the disk, and bytes of them.
 const WAITING: usize = 4096;
 const WAITING_BYTES: usize = 64 << 20;
+/// Bytes that a finding takes while it waits, and what a record has without any: about so many.
+const FINDING: usize = 1 << 10;
 /// How long a record may wait before it counts as lost.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How often what was written is forced to the disk.
@@ -139,6 +141,7 @@ impl Audit {
     pub fn start(config: &AuditConfig) -> Result<Self, AuditError> {
         let keys = Keys::read(config.key_file.as_deref())?;
         let book = Book::open(config, keys.lines)?;
+        let torn = book.torn;
         let (records, incoming) = sync_channel(WAITING);
         let bytes = Arc::new(AtomicUsize::new(0));
         let waiting = bytes.clone();
@@ -146,13 +149,17 @@ impl Audit {
             .name("audit".into())
             .spawn(move || keep(book, &incoming, &waiting))
             .map_err(|e| AuditError::new(&config.file, e))?;
-        Ok(Self(Some(Arc::new(Trail {
+        let audit = Self(Some(Arc::new(Trail {
             config: config.clone(),
             records: Mutex::new(Some(records)),
             bytes,
             writer: Mutex::new(Some(writer)),
             texts: keys.texts,
-        }))))
+        })));
+        if torn > 0 {
+            audit.note("torn", json!({ "bytes": torn }));
+        }
+        Ok(audit)
     }
 
     /// Records a verdict on these texts; a streamed text comes without.
@@ -169,10 +176,9 @@ impl Audit {
         if plain && trail.config.verdicts == Verdicts::Flagged {
             return Ok(());
         }
-        let bytes = match trail.config.texts {
-            true => segments.iter().map(|s| s.text.len()).sum(),
-            false => 0,
-        };
+        let texts: usize = segments.iter().map(|s| s.text.len()).sum();
+        let texts = if trail.config.texts { texts } else { 0 };
+        let bytes = texts + FINDING * (1 + verdict.findings.len());
         let record = trail.verdict(tenant, segments, verdict);
         trail.record(record, bytes).await
     }
@@ -395,6 +401,8 @@ struct Book {
     key: hmac::Key,
     file: File,
     bytes: u64,
+    /// Bytes that were cut off when it was opened.
+    torn: u64,
     most: u64,
     next: u64,
     previous: String,
@@ -408,7 +416,6 @@ impl Book {
         let error = |e: &dyn std::fmt::Display| AuditError::new(path, e);
         let mut file = open_locked(path).map_err(|e| error(&e))?;
         let end = whole_lines(&mut file).map_err(|e| error(&e))?;
-        file.set_len(end).map_err(|e| error(&e))?;
         let mut last = last_line(&mut file, end).map_err(|e| error(&e))?;
         if last.is_none()
             && let Some(before) = parts(path).map_err(|e| error(&e))?.pop()
@@ -425,12 +432,25 @@ impl Book {
                 (read.seq + 1, read.mac)
             }
         };
+        // Only now: what is no trail is left as it is.
+        let torn = file.metadata().map_err(|e| error(&e))?.len() - end;
+        if torn > 0 {
+            let mut first = [0; 1];
+            file.seek(SeekFrom::Start(end)).map_err(|e| error(&e))?;
+            file.read_exact(&mut first).map_err(|e| error(&e))?;
+            if first != *b"{" {
+                return Err(error(&"is no audit trail"));
+            }
+            tracing::warn!(file = %path.display(), bytes = torn, "a record without its end is cut off");
+            file.set_len(end).map_err(|e| error(&e))?;
+        }
         file.seek(SeekFrom::End(0)).map_err(|e| error(&e))?;
         Ok(Self {
             path: path.clone(),
             key,
             file,
             bytes: end,
+            torn,
             most: match config.max_file_mib {
                 0 => u64::MAX,
                 mib => mib.saturating_mul(1 << 20),
@@ -451,6 +471,11 @@ impl Book {
         if !lines.is_empty() {
             if self.bytes >= self.most {
                 self.put_aside()?;
+            }
+            let here = std::fs::metadata(&self.path).map(|data| data.ino());
+            if here.ok() != Some(self.file.metadata()?.ino()) {
+                let moved = "it was moved or deleted under the server: put it back, or start anew";
+                return Err(io::Error::other(moved));
             }
             // Also where the end of an earlier attempt could not be taken back.
             self.file.set_len(self.bytes)?;
@@ -592,6 +617,26 @@ fn parts(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// The files of a trail, oldest first, opened before any is read: a server may put one aside meanwhile.
+fn open_all(path: &Path) -> io::Result<Vec<(PathBuf, File)>> {
+    loop {
+        let before = parts(path)?;
+        let mut files = Vec::new();
+        for part in &before {
+            files.push((part.clone(), File::open(part)?));
+        }
+        match File::open(path) {
+            Ok(newest) => files.push((path.to_owned(), newest)),
+            // Between two renames, or before a crash that came there.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !files.is_empty() => {}
+            Err(error) => return Err(error),
+        }
+        if parts(path)? == before {
+            return Ok(files);
+        }
+    }
+}
+
 /// Appends a record as a line; gives its code.
 fn line(record: &Value, seq: u64, previous: &str, key: &hmac::Key, out: &mut Vec<u8>) -> String {
     let time = prost_types::Timestamp::from(SystemTime::now()).to_string();
@@ -620,7 +665,7 @@ impl Line {
         let mac = rest.strip_suffix("\"}").ok_or("is no record")?;
         let code = hex(hmac::sign(key, body.as_bytes()).as_ref());
         if !bool::from(code.as_bytes().ct_eq(mac.as_bytes())) {
-            return Err("was changed, or written with another key");
+            return Err("was changed, or written with another key (is the key file the server's?)");
         }
         let read: Value = serde_json::from_str(&format!("{body}}}")).map_err(|_| "is no record")?;
         let seq = read["seq"].as_u64().ok_or("is no record")?;
@@ -640,6 +685,8 @@ pub struct Whole {
     pub records: u64,
     /// The code of the last one.
     pub last: String,
+    /// Whether there is a beginning of another one, as while a server writes it.
+    pub unfinished: bool,
 }
 
 /// Reads a trail from its first record to the last, in the files put aside and then the newest, and fails at the
@@ -651,22 +698,26 @@ pub fn verify(
     key_file: Option<&Path>,
     after: Option<&str>,
 ) -> Result<Whole, AuditError> {
+    if let Some(code) = after
+        && !(code.len() == 64 && code.bytes().all(|b| b.is_ascii_hexdigit()))
+    {
+        let problem = format!("{code:?} is no code of a record: 64 hexadecimal digits");
+        return Err(AuditError::new(file, problem));
+    }
     let key = Keys::read(key_file)?.lines;
     let error = |path: &Path, e: &dyn std::fmt::Display| AuditError::new(path, e);
-    let mut files = parts(file).map_err(|e| error(file, &e))?;
-    // The newest is missing for a moment while another one is put aside.
-    if file.exists() || files.is_empty() {
-        files.push(file.to_owned());
-    }
+    let files = open_all(file).map_err(|e| error(file, &e))?;
     // The number and the `previous` of the next line, once they are known.
     let mut expected = after.is_none().then(|| (0, NONE.to_owned()));
     let mut whole = Whole {
         records: 0,
         last: after.unwrap_or(NONE).to_owned(),
+        unfinished: false,
     };
+    let newest = files.len();
     let mut found = after.is_none();
-    for path in files {
-        let mut lines = BufReader::new(File::open(&path).map_err(|e| error(&path, &e))?);
+    for (place, (path, file)) in files.into_iter().enumerate() {
+        let mut lines = BufReader::new(file);
         for number in 1u64.. {
             let at =
                 |problem: &dyn std::fmt::Display| error(&path, &format!("line {number} {problem}"));
@@ -675,9 +726,13 @@ pub fn verify(
             if read.map_err(|e| at(&e))? == 0 {
                 break;
             }
-            let line = line
-                .strip_suffix('\n')
-                .ok_or_else(|| at(&"was not written to its end"))?;
+            let Some(line) = line.strip_suffix('\n') else {
+                if place + 1 < newest {
+                    return Err(at(&"was not written to its end"));
+                }
+                whole.unfinished = true;
+                break;
+            };
             let read = Line::read(line, &key).map_err(|e| at(&e))?;
             if let Some((seq, previous)) = &expected
                 && (read.seq, &read.previous) != (*seq, previous)
@@ -746,8 +801,14 @@ mod tests {
         write(&config, 3);
         let mut file = OpenOptions::new().append(true).open(&config.file).unwrap();
         file.write_all(b"{\"seq\":4,\"ti").unwrap();
+        let whole = verify(&config.file, config.key_file.as_deref(), None).unwrap();
+        assert_eq!((whole.records, whole.unfinished), (4, true));
         write(&config, 2);
-        assert_eq!(check(&config), Ok(7), "with a \"stopped\" each");
+        assert_eq!(
+            check(&config),
+            Ok(8),
+            "with a \"stopped\" each, and a \"torn\""
+        );
     }
 
     #[test]
@@ -842,6 +903,26 @@ mod tests {
         assert_eq!(check(&config), Ok(2));
     }
 
+    #[test]
+    fn a_file_that_was_moved_takes_no_more_until_it_is_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(dir.path());
+        let mut book = book(&config);
+        book.write([&json!({})].into_iter()).unwrap();
+        let moved = dir.path().join("moved");
+        std::fs::rename(&config.file, &moved).unwrap();
+        assert!(book.write([&json!({})].into_iter()).is_err());
+        std::fs::write(&config.file, "").unwrap();
+        assert!(
+            book.write([&json!({})].into_iter()).is_err(),
+            "another file"
+        );
+        std::fs::rename(&moved, &config.file).unwrap();
+        book.write([&json!({})].into_iter()).unwrap();
+        drop(book);
+        assert_eq!(check(&config), Ok(2));
+    }
+
     /// Who chooses a text must not have a line signed by it.
     #[test]
     fn a_text_s_digest_is_no_line_s_code() {
@@ -850,6 +931,21 @@ mod tests {
         let body = br#"{"event":"verdict","seq":0"#;
         let (line, text) = (hmac::sign(&keys.lines, body), hmac::sign(&keys.texts, body));
         assert_ne!(line.as_ref(), text.as_ref());
+    }
+
+    #[test]
+    fn what_is_no_trail_is_left_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = config(dir.path());
+        for text in [
+            "a key without a newline",
+            "[house]\nversion = 1\nend",
+            "[house]\n",
+        ] {
+            std::fs::write(&config.file, text).unwrap();
+            assert!(Audit::start(&config).is_err(), "{text}");
+            assert_eq!(std::fs::read_to_string(&config.file).unwrap(), text);
+        }
     }
 
     #[test]

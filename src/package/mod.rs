@@ -94,7 +94,10 @@ impl Package {
                 PackageError::file(dir, "guard.toml", problem)
             };
             let manifest = written.as_ref().ok_or_else(missing)?;
-            let signature = files.read(signature::FILE, MAX_TEXT_FILE)?;
+            let signature = files.read_optional(signature::FILE, MAX_TEXT_FILE)?;
+            let unsigned = "is missing: a trusted key must have signed guard.toml (trusted_keys)";
+            let unsigned = || PackageError::file(dir, signature::FILE, unsigned);
+            let signature = signature.ok_or_else(unsigned)?;
             keys.verify(dir, manifest, &signature)?;
         }
         let config_bytes = files.read("config.json", MAX_TEXT_FILE)?;

@@ -93,6 +93,7 @@ impl Refusal {
             Code::InvalidArgument if direction == Direction::Response => 502,
             Code::InvalidArgument => 400,
             Code::NotFound => 500,
+            Code::PermissionDenied => 403,
             Code::ResourceExhausted if error.reason == RATE_LIMITED => 429,
             _ => 503,
         };
@@ -100,8 +101,9 @@ impl Refusal {
             status,
             code: "guard_failed",
             message: format!("the guard could not check it: {}", error.message),
-            // Nothing passes for want of a record, nor because somebody asked too much.
-            scanned: matches!(error.reason, RATE_LIMITED | UNRECORDED),
+            // Nothing passes for want of a record, nor because somebody asked too much or may not ask at all.
+            scanned: matches!(error.code, Code::PermissionDenied | Code::NotFound)
+                || matches!(error.reason, RATE_LIMITED | UNRECORDED),
         }
     }
 }

@@ -107,8 +107,9 @@ impl<'s> Exchange<'s> {
         match request {
             Request::RequestHeaders(headers) => {
                 self.request_headers(headers, message.metadata_context.as_ref())
+                    .await
             }
-            Request::ResponseHeaders(headers) => self.response_headers(headers),
+            Request::ResponseHeaders(headers) => self.response_headers(headers).await,
             Request::RequestBody(body) => {
                 self.body(Direction::Request, &body.body, body.end_of_stream)
                     .await
@@ -146,7 +147,7 @@ impl<'s> Exchange<'s> {
 
     // === headers ===
 
-    fn request_headers(
+    async fn request_headers(
         &mut self,
         message: HttpHeaders,
         metadata: Option<&Metadata>,
@@ -181,7 +182,7 @@ impl<'s> Exchange<'s> {
                 let message =
                     "the gateway sends no bodies: set request_body_mode and response_body_mode";
                 let refusal = Refusal::unreadable(Direction::Request, 500, message.into());
-                if let Some(reply) = self.unscanned(Direction::Request, refusal) {
+                if let Some(reply) = self.unscanned(Direction::Request, refusal).await {
                     return Ok(vec![reply]);
                 }
             }
@@ -193,7 +194,7 @@ impl<'s> Exchange<'s> {
             Err(unknown) => {
                 let message = format!("a body in content-encoding {unknown:?} cannot be read");
                 let refusal = Refusal::unreadable(Direction::Request, 415, message);
-                if let Some(reply) = self.unscanned(Direction::Request, refusal) {
+                if let Some(reply) = self.unscanned(Direction::Request, refusal).await {
                     return Ok(vec![reply]);
                 }
             }
@@ -201,7 +202,7 @@ impl<'s> Exchange<'s> {
         Ok(self.begun(Direction::Request, message.end_of_stream, &headers))
     }
 
-    fn response_headers(
+    async fn response_headers(
         &mut self,
         message: HttpHeaders,
     ) -> Result<Vec<ProcessingResponse>, ApiError> {
@@ -241,7 +242,7 @@ impl<'s> Exchange<'s> {
             match filter {
                 Ok(filter) => self.response.filter = filter,
                 Err(refusal) => {
-                    if let Some(reply) = self.unscanned(Direction::Response, refusal) {
+                    if let Some(reply) = self.unscanned(Direction::Response, refusal).await {
                         return Ok(vec![reply]);
                     }
                 }
@@ -411,14 +412,20 @@ impl<'s> Exchange<'s> {
     // === ends ===
 
     /// What cannot be scanned: an end of the exchange where the policy fails closed, or nothing.
-    fn unscanned(&mut self, direction: Direction, refusal: Refusal) -> Option<ProcessingResponse> {
+    async fn unscanned(
+        &mut self,
+        direction: Direction,
+        refusal: Refusal,
+    ) -> Option<ProcessingResponse> {
         if self.fails_closed {
             return Some(self.refuse(direction, refusal));
         }
         let (tenant, request) = (&self.asked.tenant, &self.asked.id);
-        self.context
-            .service
-            .note("unscanned", tenant, request, &refusal.message);
+        let service = self.context.service;
+        let recorded = service.passes_unread(tenant, request, &refusal.message);
+        if let Err(error) = recorded.await {
+            return Some(self.refuse(direction, Refusal::failed(direction, &error)));
+        }
         self.half(direction).refusal = Some(refusal);
         None
     }

@@ -117,9 +117,11 @@ impl ExtAuthz {
                 decision.passes = !refusal.scanned && !fails_closed;
                 if decision.passes {
                     let why = &refusal.message;
-                    context
-                        .service
-                        .note("unscanned", &asked.tenant, &asked.id, why);
+                    let recorded = context.service.passes_unread(&asked.tenant, &asked.id, why);
+                    if let Err(error) = recorded.await {
+                        decision.refuse(Refusal::failed(Direction::Request, &error));
+                        return Ok(decision);
+                    }
                 }
                 decision.refusal = Some(refusal);
             }

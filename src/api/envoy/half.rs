@@ -2,7 +2,7 @@
 
 use envoy_types::pb::envoy::service::ext_proc::v3::HeaderMutation;
 
-use super::body::{Context, Refusal, WholeBody};
+use super::body::{Context, Direction, Refusal, WholeBody};
 use super::reply;
 use super::stream::EventStream;
 use crate::api::chat::scan::Asked;
@@ -116,7 +116,28 @@ impl Half<'_> {
         if filtered.is_ok() && !ends {
             return filtered;
         }
-        match (filtered, std::mem::replace(&mut self.filter, Filter::Pass)) {
+        let filter = std::mem::replace(&mut self.filter, Filter::Pass);
+        let filtered = match filtered {
+            Err(refusal) if !refusal.scanned && !fails_closed && !filter.hides() => {
+                let (tenant, request) = (&asked.tenant, &asked.id);
+                let recorded = context
+                    .service
+                    .passes_unread(tenant, request, &refusal.message);
+                match recorded.await {
+                    Ok(()) => {
+                        self.refusal = Some(refusal);
+                        return Ok(Passes::Bytes(match filter {
+                            Filter::Whole(whole) => whole.into_bytes(),
+                            Filter::Events(events) => events.into_bytes(),
+                            Filter::Pass | Filter::Cut => Vec::new(),
+                        }));
+                    }
+                    Err(error) => Err(Refusal::failed(Direction::Request, &error)),
+                }
+            }
+            filtered => filtered,
+        };
+        match (filtered, filter) {
             // All of it, of which `bytes` was the last part.
             (Ok(Passes::Same), Filter::Whole(whole)) => Ok(Passes::Bytes(whole.into_bytes())),
             (Ok(Passes::Bytes(redacted)), Filter::Whole(_)) => {
@@ -128,17 +149,6 @@ impl Half<'_> {
                 Ok(Passes::Bytes(redacted))
             }
             (Ok(passes), _) => Ok(passes),
-            (Err(refusal), filter) if !refusal.scanned && !fails_closed && !filter.hides() => {
-                context
-                    .service
-                    .note("unscanned", &asked.tenant, &asked.id, &refusal.message);
-                self.refusal = Some(refusal);
-                Ok(Passes::Bytes(match filter {
-                    Filter::Whole(whole) => whole.into_bytes(),
-                    Filter::Events(events) => events.into_bytes(),
-                    Filter::Pass | Filter::Cut => Vec::new(),
-                }))
-            }
             (Err(refusal), Filter::Events(mut events)) => {
                 // Its headers have gone out: all that is left is to end it.
                 self.filter = Filter::Cut;

@@ -7,6 +7,7 @@ mod detectors;
 mod litellm;
 mod moderations;
 mod openapi;
+mod restore;
 
 use axum::Router;
 use axum::http::{HeaderMap, Method, Uri, header};
@@ -41,6 +42,10 @@ pub(super) fn beside(
         .route(
             check::PATH,
             entrance.on(MethodFilter::POST, "POST /v1/check", check::answer),
+        )
+        .route(
+            restore::PATH,
+            entrance.on(MethodFilter::POST, "POST /v1/restore", restore::answer),
         )
         .route(
             detectors::PATH,

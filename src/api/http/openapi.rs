@@ -29,8 +29,13 @@ fn document() -> Result<Vec<u8>, Box<dyn std::error::Error>> {
     let mut document: Value = serde_json::from_str(WRITTEN)?;
     document["info"]["version"] = env!("CARGO_PKG_VERSION").into();
     let mut schemas = Schemas::default();
-    schemas.message(&descriptor("portcullis.v1.CheckRequest")?, Side::Request);
-    for answer in ["CheckResponse", "ListDetectorsResponse"] {
+    for request in ["CheckRequest", "RestoreRequest"] {
+        schemas.message(
+            &descriptor(&format!("portcullis.v1.{request}"))?,
+            Side::Request,
+        );
+    }
+    for answer in ["CheckResponse", "RestoreResponse", "ListDetectorsResponse"] {
         schemas.message(
             &descriptor(&format!("portcullis.v1.{answer}"))?,
             Side::Response,
