@@ -3,6 +3,11 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use envoy_types::pb::envoy::service::auth::v3::attribute_context::HttpRequest;
+use envoy_types::pb::envoy::service::auth::v3::authorization_client::AuthorizationClient;
+use envoy_types::pb::envoy::service::auth::v3::{
+    AttributeContext, CheckRequest as AuthorizationRequest, attribute_context,
+};
 use portcullis::api::pb::v1::guard_service_client::GuardServiceClient;
 use portcullis::api::pb::v1::{GuardOutputRequest, OutputStart, guard_output_request};
 use portcullis::config::Config;
@@ -134,11 +139,36 @@ async fn texts_are_recorded_where_that_is_asked_for_and_only_flagged_ones() {
     assert_eq!(records[1]["texts"][0]["text"], ATTACK);
 }
 
-/// The disk takes no more: the file may have 4 KiB.
-async fn on_a_full_disk(on_error: &str) -> Vec<Code> {
+/// Whether a gateway lets a body pass that cannot be read.
+async fn passes_unread(url: &str) -> bool {
+    let http = HttpRequest {
+        method: "POST".into(),
+        path: "/v1/chat/completions".into(),
+        body: "no JSON at all".into(),
+        ..HttpRequest::default()
+    };
+    let asked = AuthorizationRequest {
+        attributes: Some(AttributeContext {
+            request: Some(attribute_context::Request {
+                http: Some(http),
+                ..attribute_context::Request::default()
+            }),
+            ..AttributeContext::default()
+        }),
+    };
+    let mut gateway = AuthorizationClient::connect(url.to_owned()).await.unwrap();
+    let answer = gateway.check(asked).await.unwrap().into_inner();
+    answer.status.unwrap().code == Code::Ok as i32
+}
+
+/// The disk takes no more: the file may have 4 KiB. The codes of checks, and whether, in the end, something passes
+/// unread where the policy fails open.
+async fn on_a_full_disk(on_error: &str) -> (Vec<Code>, bool) {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("audit.jsonl");
-    let text = format!("[server.audit]\nfile = {file:?}\non_error = \"{on_error}\"\n");
+    let audit = format!("[server.audit]\nfile = {file:?}\non_error = \"{on_error}\"\n");
+    let policy = "[policies.default]\non_error = \"open\"\n[policies.default.detectors.secrets]\n";
+    let text = audit + policy;
     let config = dir.path().join("portcullis.toml");
     std::fs::write(&config, text).unwrap();
     let mut shell = Command::new("bash");
@@ -153,11 +183,17 @@ async fn on_a_full_disk(on_error: &str) -> Vec<Code> {
     let mut client = GuardServiceClient::connect(server.url.clone())
         .await
         .unwrap();
+    assert!(passes_unread(&server.url).await, "while there is room");
     let mut codes = Vec::new();
     for _ in 0..60 {
         let checked = client.check(user("x")).await;
         codes.push(checked.map_or_else(|e| e.code(), |_| Code::Ok));
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    // Its record is shorter than a verdict's, and finds some places yet.
+    let mut passes = true;
+    for _ in 0..15 {
+        passes = passes_unread(&server.url).await;
     }
     let lost = server.metric("portcullis_audit_records_total", "lost");
     assert!(lost > 0.0, "nothing was lost");
@@ -169,14 +205,16 @@ async fn on_a_full_disk(on_error: &str) -> Vec<Code> {
         .output()
         .unwrap();
     assert!(out.status.success());
-    codes
+    (codes, passes)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_record_there_is_no_verdict_unless_that_is_asked_for() {
-    let closed = on_a_full_disk("closed").await;
+    let (closed, passes) = on_a_full_disk("closed").await;
     assert_eq!(closed.first(), Some(&Code::Ok));
     assert_eq!(closed.last(), Some(&Code::Unavailable));
-    let open = on_a_full_disk("open").await;
+    assert!(!passes, "nothing passes unread without a record");
+    let (open, passes) = on_a_full_disk("open").await;
     assert!(open.iter().all(|code| *code == Code::Ok), "{open:?}");
+    assert!(passes);
 }
