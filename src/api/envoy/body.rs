@@ -214,3 +214,22 @@ pub(super) fn hold(
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[test]
+fn only_what_could_not_be_read_passes_where_a_policy_fails_open() {
+    let failed = |code, reason| {
+        let refusal = Refusal::failed(Direction::Response, &ApiError::new(code, reason, "x"));
+        (refusal.status, refusal.scanned)
+    };
+    assert_eq!(failed(Code::Unavailable, "NOT_READY"), (503, false));
+    assert_eq!(
+        failed(Code::DeadlineExceeded, "DEADLINE_PASSED"),
+        (503, false)
+    );
+    assert_eq!(failed(Code::ResourceExhausted, "OVERLOADED"), (503, false));
+    assert_eq!(failed(Code::ResourceExhausted, RATE_LIMITED), (429, true));
+    assert_eq!(failed(Code::Unavailable, UNRECORDED), (503, true));
+    assert_eq!(failed(Code::PermissionDenied, "BLOCKED"), (403, true));
+    assert_eq!(failed(Code::NotFound, "UNKNOWN_POLICY"), (500, true));
+}
