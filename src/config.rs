@@ -13,6 +13,7 @@ use crate::engine::{DeviceChoice, DeviceLoss};
 use crate::guard::{Limits, PolicyConfig};
 use crate::ops::audit::MAX_TEXTS;
 use crate::ops::drift::DriftConfig;
+use crate::ops::file::{self, FileError};
 use crate::ops::logs::LogFormat;
 use crate::ops::traces::TelemetryConfig;
 use crate::package::TrustedKeys;
@@ -79,19 +80,7 @@ impl RedactionConfig {
         let Some(file) = &self.key_file else {
             return Ok(rand::random::<[u8; 32]>().to_vec());
         };
-        let error = |problem: String| ConfigError::File {
-            file: file.clone(),
-            problem,
-        };
-        let secret = std::fs::read(file).map_err(|e| error(e.to_string()))?;
-        if (32..=4096).contains(&secret.len()) {
-            Ok(secret)
-        } else {
-            Err(error(format!(
-                "has {} bytes; a secret of 32 to 4096 is needed",
-                secret.len()
-            )))
-        }
+        Ok(file::secret(file)?)
     }
 }
 
@@ -223,14 +212,9 @@ impl Default for LogConfig {
 /// What is wrong with a configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file cannot be read or understood.
-    #[error("{}: {problem}", file.display())]
-    File {
-        /// The file.
-        file: PathBuf,
-        /// What is wrong.
-        problem: String,
-    },
+    /// A file cannot be read or understood.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// A value makes no sense.
     #[error("{key}: {problem}")]
     Value {
@@ -252,10 +236,7 @@ const BUNDLED: &str = "portcullis-minilm-l6";
 impl Config {
     /// Reads a TOML file. Relative paths in it are relative to its directory.
     pub fn read(file: &Path) -> Result<Self, ConfigError> {
-        let error = |problem: String| ConfigError::File {
-            file: file.to_owned(),
-            problem,
-        };
+        let error = |problem: String| FileError::new(file, problem);
         let text = std::fs::read_to_string(file).map_err(|e| error(e.to_string()))?;
         let mut config: Self = toml::from_str(&text).map_err(|e| error(e.to_string()))?;
         let base = file.parent().unwrap_or(Path::new(""));
@@ -450,24 +431,21 @@ impl Config {
         let Some(file) = &self.policies_file else {
             return Ok(all);
         };
-        let error = |problem: String| ConfigError::File {
-            file: file.clone(),
-            problem,
-        };
+        let error = |problem: String| FileError::new(file, problem);
         let kind = std::fs::metadata(file).map_err(|e| error(e.to_string()))?;
         if !kind.is_file() {
-            return Err(error("is no regular file".into()));
+            return Err(error("is no regular file".into()).into());
         }
         let text = std::fs::read_to_string(file).map_err(|e| error(e.to_string()))?;
         let read: BTreeMap<String, PolicyConfig> =
             toml::from_str(&text).map_err(|e| error(e.to_string()))?;
         // As while it is being written anew.
         if read.is_empty() {
-            return Err(error("has no policy".into()));
+            return Err(error("has no policy".into()).into());
         }
         for (name, policy) in read {
             if all.insert(name.clone(), policy).is_some() {
-                return Err(error(format!("{name} is in the configuration, too")));
+                return Err(error(format!("{name} is in the configuration, too")).into());
             }
         }
         Ok(all)

@@ -189,7 +189,7 @@ async fn changed_keys_count_within_seconds_and_broken_ones_never() {
 
     let all: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
     std::fs::write(&file, "{\"keys\": [").unwrap();
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    tokio::time::sleep(Duration::from_millis(2100)).await;
     check(&mut client, es256, user("x")).await.unwrap();
 
     let keys = all["keys"].as_array().unwrap().iter();

@@ -42,7 +42,7 @@ impl GuardApi {
         }
         let utf16 = request.utf16_offsets;
         let check = convert::check(request, caller.tenant.clone(), deadline, fresh_id)?;
-        let (verdict, token) = self.0.check(&check).await?;
+        let (verdict, token) = self.0.check(check).await?;
         Ok(convert::verdict(verdict, token, utf16))
     }
 
@@ -290,7 +290,7 @@ async fn guard_output(
     let utf16 = start.utf16_offsets;
     let timeout = service.limits().default_deadline;
     let mut asked = convert::output_check(start, tenant.clone(), timeout, fresh_id)?;
-    asked.policy = service.policy(&tenant, &asked.policy)?;
+    service.choose(&tenant, &mut asked.policy)?;
     service.charge(&tenant, 1, 0)?;
     service.begins(&asked).await?;
     let id = asked.id.clone();

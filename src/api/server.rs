@@ -2,6 +2,7 @@
 //! nothing.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use envoy_types::pb::envoy::service::auth::v3::authorization_server::AuthorizationServer;
@@ -9,6 +10,7 @@ use envoy_types::pb::envoy::service::ext_proc::v3::external_processor_server::Ex
 use serde_json::json;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server as Transport;
@@ -26,9 +28,11 @@ use super::pb::v1::guard_service_server::{GuardServiceServer, SERVICE_NAME};
 use super::service::{Rules, Service, ServiceLimits};
 use super::{ServerConfig, http, pb, tls};
 use crate::guard::Guard;
-use crate::ops::audit::{Audit, AuditError};
-use crate::ops::auth::{Authenticator, Credentials, KeyFileError};
+use crate::ops::audit::Audit;
+use crate::ops::auth::{Authenticator, Credentials};
+use crate::ops::file::FileError;
 use crate::ops::rates::Rates;
+use crate::ops::watched::{self, Look};
 
 /// Largest message to the health and reflection services, in bytes.
 const SMALL_MESSAGE: usize = 16 << 10;
@@ -50,6 +54,8 @@ pub struct Server {
     auth: Authenticator,
     audit: Audit,
     tls: Option<TlsAcceptor>,
+    /// Read again when they change.
+    files: Vec<Arc<dyn Look>>,
 }
 
 /// Why a server could not start or go on.
@@ -63,20 +69,9 @@ pub enum ServeError {
         /// Why not.
         error: std::io::Error,
     },
-    /// A certificate or key cannot be used.
-    #[error("{file}: {problem}")]
-    Tls {
-        /// The file.
-        file: String,
-        /// What is wrong.
-        problem: String,
-    },
-    /// The key file, or that of tokens' keys, cannot be used.
+    /// A certificate, a file of keys or tenants, or the audit trail cannot be used.
     #[error(transparent)]
-    Keys(#[from] KeyFileError),
-    /// The audit trail cannot be written.
-    #[error(transparent)]
-    Audit(#[from] AuditError),
+    File(#[from] FileError),
     /// The packages cannot serve.
     #[error("{0}")]
     Load(String),
@@ -109,7 +104,14 @@ impl Server {
             blocked: config.block_list.as_deref(),
         })?;
         let audit = config.audit.as_ref().map(Audit::start).transpose()?;
-        let tls = tls::acceptor(&config)?;
+        let mut files = auth.files();
+        let tls = match tls::acceptor(&config)? {
+            None => None,
+            Some((acceptor, certificate)) => {
+                files.push(certificate);
+                Some(acceptor)
+            }
+        };
         let bind_error = |error| ServeError::Bind {
             address: config.listen,
             error,
@@ -126,6 +128,7 @@ impl Server {
             auth,
             audit: audit.unwrap_or_default(),
             tls,
+            files,
         })
     }
 
@@ -186,6 +189,8 @@ impl Server {
                 stopped.cancelled().await;
             },
         ));
+
+        let _watching = AbortOnDropHandle::new(tokio::spawn(watched::watch(self.files)));
 
         let gateway = self.config.gateway.clone();
         let policies = self.config.tenant_policies.clone();

@@ -243,29 +243,18 @@ impl Service {
         self.0.rules.audit.note("stream_failed", details);
     }
 
-    /// The policy for a tenant that asks for `asked`, which is empty where it leaves that open.
-    pub(super) fn policy(&self, tenant: &str, asked: &str) -> Result<String, ApiError> {
-        self.0.rules.policies.policy(tenant, asked)
+    /// Puts in place of `asked` the policy that the tenant gets, which leaves it empty where it does not choose.
+    pub(super) fn choose(&self, tenant: &str, asked: &mut String) -> Result<(), ApiError> {
+        self.0.rules.policies.apply(tenant, asked)
     }
 
     /// One check, and what its pseudonyms can be restored with (empty where there are none).
-    pub(super) async fn check(&self, check: &Check) -> Result<(Verdict, Vec<u8>), ApiError> {
+    pub(super) async fn check(&self, mut check: Check) -> Result<(Verdict, Vec<u8>), ApiError> {
         let guard = self.ready()?;
+        self.0.rules.policies.apply_to(&mut check)?;
         let bytes = check.segments.iter().map(|s| s.text.len()).sum();
         self.charge(&check.tenant, 1, bytes)?;
-        let policies = &self.0.rules.policies;
-        let selection = policies.selection(&check.tenant, &check.selection)?;
-        let own;
-        let check = if selection == check.selection {
-            check
-        } else {
-            own = Check {
-                selection,
-                ..check.clone()
-            };
-            &own
-        };
-        let verdict = unwinding(async { Ok(guard.check(check).await?) }).await?;
+        let verdict = unwinding(async { Ok(guard.check(&check).await?) }).await?;
         self.record(&check.tenant, &check.segments, &verdict)
             .await?;
         Span::current()
@@ -304,23 +293,24 @@ impl Service {
     }
 
     /// Several checks at once, none of which knows of the others; all of them or none.
-    pub(super) async fn check_each(&self, checks: &[Check]) -> Result<Vec<Verdict>, ApiError> {
-        let all = checks
-            .iter()
-            .map(async |check| Ok(self.check(check).await?.0));
-        try_join_all(all).await
+    pub(super) async fn check_each(&self, checks: Vec<Check>) -> Result<Vec<Verdict>, ApiError> {
+        let all = checks.into_iter();
+        try_join_all(all.map(async |check| Ok(self.check(check).await?.0))).await
     }
 
     /// A check of more segments, or bytes of text, than one may have, in as many as it takes, one after
     /// the other until one blocks; each verdict comes with the index of its first segment. None for no
     /// segment.
-    pub(super) async fn check_long(&self, check: Check) -> Result<Vec<(usize, Verdict)>, ApiError> {
-        let policies = &self.0.rules.policies;
-        let selection = policies.selection(&check.tenant, &check.selection)?;
-        let limits = self.ready()?.limits_of(&selection)?;
-        let parts = in_parts(&check.segments, &limits);
+    pub(super) async fn check_long(
+        &self,
+        mut check: Check,
+    ) -> Result<Vec<(usize, Verdict)>, ApiError> {
+        self.0.rules.policies.apply_to(&mut check)?;
+        let limits = self.ready()?.limits_of(&check.selection)?;
+        let segments = std::mem::take(&mut check.segments);
+        let parts = in_parts(&segments, &limits);
         if parts.len() > MOST_CHECKS {
-            let (count, needed) = (check.segments.len(), parts.len());
+            let (count, needed) = (segments.len(), parts.len());
             let problem =
                 format!("{count} are given, which is {needed} checks; at most {MOST_CHECKS}");
             return Err(ApiError::invalid("texts", problem));
@@ -328,13 +318,11 @@ impl Service {
         let mut verdicts = Vec::with_capacity(parts.len());
         for part in parts {
             let first = part.start;
-            let segments = check.segments[part].to_vec();
-            let (verdict, _) = self
-                .check(&Check {
-                    segments,
-                    ..check.clone()
-                })
-                .await?;
+            let part = Check {
+                segments: segments[part].to_vec(),
+                ..check.clone()
+            };
+            let (verdict, _) = self.check(part).await?;
             let blocked = verdict.action == Action::Block;
             verdicts.push((first, verdict));
             if blocked {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tonic::Code;
 
 use super::status::ApiError;
-use crate::guard::{Guard, Selection};
+use crate::guard::{Check, Guard, Selection};
 
 /// `[server.tenant_policies]`: the policies that tenants may name, of which the first applies where they name none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,24 +51,27 @@ impl TenantPolicies {
         policies.map(Vec::as_slice)
     }
 
-    /// The policy for a tenant that asks for `asked`, which is empty where it leaves that open.
-    pub(super) fn policy(&self, tenant: &str, asked: &str) -> Result<String, ApiError> {
+    /// Puts in place of `asked` the policy that the tenant gets, which leaves it empty where it does not choose.
+    pub(super) fn apply(&self, tenant: &str, asked: &mut String) -> Result<(), ApiError> {
         match self.of(tenant) {
-            None => Ok(asked.to_owned()),
-            Some([first, ..]) if asked.is_empty() => Ok(first.clone()),
-            Some(policies) if policies.iter().any(|p| p == asked) => Ok(asked.to_owned()),
+            None => Ok(()),
+            Some([first, ..]) if asked.is_empty() => {
+                asked.clone_from(first);
+                Ok(())
+            }
+            Some(policies) if policies.contains(asked) => Ok(()),
             Some(_) => Err(refused(tenant, &format!("the policy {asked:?}"))),
         }
     }
 
-    /// What a tenant that asks for `asked` gets: detectors of its own choice only where it is free.
-    pub(super) fn selection(&self, tenant: &str, asked: &Selection) -> Result<Selection, ApiError> {
-        match asked {
-            Selection::Policy(asked) => self.policy(tenant, asked).map(Selection::Policy),
-            Selection::Detectors(_) if self.of(tenant).is_some() => {
-                Err(refused(tenant, "detectors instead of a policy"))
+    /// The same for a check, which may ask for detectors of the tenant's own choice only where it is free.
+    pub(super) fn apply_to(&self, check: &mut Check) -> Result<(), ApiError> {
+        match &mut check.selection {
+            Selection::Policy(asked) => self.apply(&check.tenant, asked),
+            Selection::Detectors(_) if self.of(&check.tenant).is_some() => {
+                Err(refused(&check.tenant, "detectors instead of a policy"))
             }
-            Selection::Detectors(_) => Ok(asked.clone()),
+            Selection::Detectors(_) => Ok(()),
         }
     }
 }

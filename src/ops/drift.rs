@@ -11,6 +11,8 @@ use metrics::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::file::FileError;
+
 /// What is watched, and what is said of it.
 const SCORES: &str = "portcullis_score";
 const DRIFT: &str = "portcullis_score_drift";
@@ -37,14 +39,6 @@ impl Default for DriftConfig {
             window: 5_000,
         }
     }
-}
-
-/// Why there is no baseline.
-#[derive(Debug, thiserror::Error)]
-#[error("{}: {problem}", file.display())]
-pub struct DriftError {
-    file: PathBuf,
-    problem: String,
 }
 
 /// Shares of scores in each bin.
@@ -86,7 +80,7 @@ struct Tap {
 }
 
 impl<R> Watching<R> {
-    pub(super) fn new(inner: R, config: &DriftConfig) -> Result<Self, DriftError> {
+    pub(super) fn new(inner: R, config: &DriftConfig) -> Result<Self, FileError> {
         let drift = config.baseline.as_ref().map(|file| {
             Ok(Arc::new(Drift {
                 file: file.clone(),
@@ -104,11 +98,8 @@ impl<R> Watching<R> {
     }
 }
 
-fn read(file: &Path) -> Result<Baseline, DriftError> {
-    let error = |problem: String| DriftError {
-        file: file.to_owned(),
-        problem,
-    };
+fn read(file: &Path) -> Result<Baseline, FileError> {
+    let error = |problem: String| FileError::new(file, problem);
     let text = match std::fs::read_to_string(file) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Baseline::new()),
         text => text.map_err(|e| error(e.to_string()))?,

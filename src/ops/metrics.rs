@@ -131,10 +131,10 @@ pub const METRICS: &[(&str, Kind, Unit, &str)] = &[
         "Connections above the limit",
     ),
     (
-        "portcullis_file_reloads_total",
-        Kind::Counter,
+        "portcullis_file_current",
+        Kind::Gauge,
         Unit::Count,
-        "Times a file of keys, blocked tenants or certificates was read again, by result",
+        "For each file that was read again: 1 where what it says is in force, 0 while it cannot be read",
     ),
     (
         "portcullis_policy_reloads_total",
@@ -206,7 +206,6 @@ pub fn start(listen: SocketAddr, drift: &DriftConfig) -> Result<(), MetricsError
     // An alert sees a first failure only where there was a series before it.
     for result in ["ok", "failed"] {
         metrics::counter!("portcullis_policy_reloads_total", "result" => result).increment(0);
-        metrics::counter!("portcullis_file_reloads_total", "result" => result).increment(0);
     }
     metrics::counter!("portcullis_audit_records_total", "result" => "lost").increment(0);
     metrics::counter!("portcullis_batches_failed_total").increment(0);

@@ -52,8 +52,8 @@ pub(super) fn open<'h>(
         };
     };
     // Before its texts are looked at: what cannot be scanned is the policy's matter, too.
-    let allowed = context.service.policy(&asked.tenant, &asked.policy);
-    asked.policy = allowed.map_err(|error| Refusal {
+    let chosen = context.service.choose(&asked.tenant, &mut asked.policy);
+    chosen.map_err(|error| Refusal {
         status: 403,
         code: "guard_failed",
         message: error.message,

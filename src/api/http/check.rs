@@ -21,7 +21,7 @@ pub(super) async fn answer(call: Call) -> Result<Vec<u8>, ApiError> {
         false => &[CallerRole::Check],
     };
     let check = convert::check(request, call.tenant(roles)?, call.deadline, || call.id())?;
-    let (verdict, token) = call.service.check(&check).await?;
+    let (verdict, token) = call.service.check(check).await?;
     let response = convert::verdict(verdict, token, utf16);
     Ok(json::to_vec("portcullis.v1.CheckResponse", &response)?)
 }

@@ -99,7 +99,7 @@ pub(super) async fn answer(call: Call) -> Result<Vec<u8>, ApiError> {
         .into_iter()
         .map(check)
         .collect();
-    let verdicts = call.service.check_each(&checks).await?;
+    let verdicts = call.service.check_each(checks).await?;
     let response = Response {
         id: format!("modr-{id}"),
         model: verdicts

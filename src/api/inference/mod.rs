@@ -118,7 +118,7 @@ impl Inference {
                 include_scores: true,
             })
             .collect();
-        let verdicts = self.0.check_each(&checks).await?;
+        let verdicts = self.0.check_each(checks).await?;
 
         let mut response = pb::ModelInferResponse {
             model_name: model.name.clone(),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::KeyFileError;
+use crate::ops::file::FileError;
 
 /// The file: `tenants = ["gateway-a", "jwt:ann"]`.
 #[derive(Debug, Deserialize)]
@@ -15,9 +15,9 @@ pub(super) struct Blocked {
 }
 
 impl Blocked {
-    pub(super) fn read(file: &Path) -> Result<Self, KeyFileError> {
-        let text = std::fs::read_to_string(file).map_err(|e| KeyFileError::new(file, e))?;
-        toml::from_str(&text).map_err(|e| KeyFileError::new(file, e))
+    pub(super) fn read(file: &Path) -> Result<Self, FileError> {
+        let text = std::fs::read_to_string(file).map_err(|e| FileError::new(file, e))?;
+        toml::from_str(&text).map_err(|e| FileError::new(file, e))
     }
 
     pub(super) fn holds(&self, tenant: &str) -> bool {

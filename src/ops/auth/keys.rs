@@ -9,24 +9,8 @@ use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
 use super::CallerRoles;
+use crate::ops::file::FileError;
 use crate::package::hex;
-
-/// What is wrong with a file of keys or tokens' keys.
-#[derive(Debug, thiserror::Error)]
-#[error("{file}: {problem}")]
-pub struct KeyFileError {
-    pub(super) file: String,
-    pub(super) problem: String,
-}
-
-impl KeyFileError {
-    pub(crate) fn new(file: &Path, problem: impl std::fmt::Display) -> Self {
-        Self {
-            file: file.display().to_string(),
-            problem: problem.to_string(),
-        }
-    }
-}
 
 /// The tenants' keys, and what each tenant may do.
 #[derive(Debug)]
@@ -53,8 +37,8 @@ enum OneOrMany {
 impl Keys {
     /// Reads the tenants' key hashes from a TOML file: `[keys]`, then `tenant = "sha256:HEX"` or a
     /// list of such (for changing keys); `[roles]` lists those of a tenant that has not all.
-    pub(super) fn read(path: &Path) -> Result<Self, KeyFileError> {
-        let error = |problem: String| KeyFileError::new(path, problem);
+    pub(super) fn read(path: &Path) -> Result<Self, FileError> {
+        let error = |problem: String| FileError::new(path, problem);
         let text = std::fs::read_to_string(path).map_err(|e| error(e.to_string()))?;
         let file: KeyFile = toml::from_str(&text).map_err(|e| error(e.to_string()))?;
         if let Some(stranger) = file.roles.keys().find(|t| !file.keys.contains_key(*t)) {

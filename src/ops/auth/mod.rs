@@ -5,7 +5,6 @@ mod keys;
 mod ring_provider;
 mod role;
 mod token;
-mod watched;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,12 +13,13 @@ use sha2::{Digest, Sha256};
 
 use blocked::Blocked;
 use keys::Keys;
-pub use keys::{KeyFileError, new_key};
+pub use keys::new_key;
 pub use role::{CallerRole, CallerRoles};
 pub use token::JwtConfig;
 use token::Tokens;
-pub(crate) use watched::Watched;
 
+use super::file::FileError;
+use super::watched::{Look, Watched};
 use crate::package::hex;
 
 /// On whose behalf a request is made, and what they may do.
@@ -62,7 +62,7 @@ pub struct Authenticator {
     blocked: Option<Arc<Watched<Blocked>>>,
 }
 
-/// Where credentials are known from. Files are read again when they change.
+/// Where credentials are known from.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Credentials<'c> {
     /// File of API-key hashes.
@@ -94,7 +94,7 @@ pub enum AuthError {
 
 impl Authenticator {
     /// Reads the files.
-    pub fn new(credentials: Credentials<'_>) -> Result<Self, KeyFileError> {
+    pub fn new(credentials: Credentials<'_>) -> Result<Self, FileError> {
         let keys = credentials.keys.map(|file| Watched::new(file, Keys::read));
         let blocked = credentials
             .blocked
@@ -105,6 +105,15 @@ impl Authenticator {
             certificates: credentials.certificates,
             blocked: blocked.transpose()?.map(Arc::new),
         })
+    }
+
+    /// The files that were read, to be looked at while the server runs.
+    #[must_use]
+    pub fn files(&self) -> Vec<Arc<dyn Look>> {
+        let keys = self.keys.iter().map(|file| file.clone() as Arc<dyn Look>);
+        let blocked = self.blocked.iter().map(|file| file.clone() as _);
+        let tokens = self.tokens.iter().map(|tokens| tokens.file());
+        keys.chain(blocked).chain(tokens).collect()
     }
 
     /// Who presents this. Where keys or tokens are configured one is needed, with or without a certificate;
@@ -153,7 +162,7 @@ impl Authenticator {
 mod tests {
     use super::*;
 
-    fn with_file(text: &str) -> Result<Authenticator, KeyFileError> {
+    fn with_file(text: &str) -> Result<Authenticator, FileError> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
         Authenticator::new(Credentials {

@@ -1,6 +1,7 @@
 //! JSON Web Tokens (RFC 7519) of an issuer whose public keys are in a file (a JWK set, RFC 7517).
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse};
@@ -8,8 +9,9 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::watched::Watched;
-use super::{AuthError, Caller, CallerRoles, KeyFileError, ring_provider};
+use super::{AuthError, Caller, CallerRoles, ring_provider};
+use crate::ops::file::FileError;
+use crate::ops::watched::{Look, Watched};
 
 /// Longest token that is looked at, in bytes.
 const MAX_TOKEN: usize = 8 << 10;
@@ -50,7 +52,7 @@ pub(super) fn is_token(bearer: &[u8]) -> bool {
 #[derive(Debug)]
 pub(super) struct Tokens {
     config: JwtConfig,
-    keys: Watched<Vec<Key>>,
+    keys: Arc<Watched<Vec<Key>>>,
 }
 
 #[derive(Debug)]
@@ -61,13 +63,19 @@ struct Key {
 }
 
 impl Tokens {
-    pub(super) fn new(config: &JwtConfig) -> Result<Self, KeyFileError> {
+    pub(super) fn new(config: &JwtConfig) -> Result<Self, FileError> {
         ring_provider::install();
         let of_keys = config.clone();
         Ok(Self {
-            keys: Watched::new(&config.keys, move |file| read(file, &of_keys))?,
+            keys: Arc::new(Watched::new(&config.keys, move |file| {
+                read(file, &of_keys)
+            })?),
             config: config.clone(),
         })
+    }
+
+    pub(super) fn file(&self) -> Arc<dyn Look> {
+        self.keys.clone()
     }
 
     /// Whose token it is, and what it allows.
@@ -116,8 +124,8 @@ impl Tokens {
     }
 }
 
-fn read(file: &Path, config: &JwtConfig) -> Result<Vec<Key>, KeyFileError> {
-    let error = |problem: String| KeyFileError::new(file, problem);
+fn read(file: &Path, config: &JwtConfig) -> Result<Vec<Key>, FileError> {
+    let error = |problem: String| FileError::new(file, problem);
     let text = std::fs::read_to_string(file).map_err(|e| error(e.to_string()))?;
     let set: JwkSet = serde_json::from_str(&text).map_err(|e| error(format!("no JWK set: {e}")))?;
     let mut keys = Vec::new();

@@ -1,0 +1,226 @@
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::Path;
+
+use ring::hmac;
+use serde_json::{Value, json};
+
+use super::book::Book;
+use super::chain::{Keys, Line};
+use super::files::parts;
+use super::record::{self, Record};
+use super::{Audit, AuditConfig, OnError, Verdicts, verify};
+
+fn config(dir: &Path) -> AuditConfig {
+    let file = dir.join("audit.jsonl");
+    let key_file = dir.join("key");
+    std::fs::write(&key_file, [7; 32]).unwrap();
+    AuditConfig {
+        file,
+        key_file: Some(key_file),
+        verdicts: Verdicts::All,
+        texts: false,
+        on_error: OnError::Closed,
+        max_file_mib: 0,
+    }
+}
+
+fn write(config: &AuditConfig, events: usize) {
+    let audit = Audit::start(config).unwrap();
+    for i in 0..events {
+        audit.note("test", json!({ "i": i }));
+    }
+    audit.stop();
+}
+
+fn book(config: &AuditConfig) -> Book {
+    let keys = Keys::read(config.key_file.as_deref()).unwrap();
+    Book::open(config, keys.lines).unwrap()
+}
+
+/// One record.
+fn one(i: u64) -> impl Iterator<Item = Record> {
+    std::iter::once(record::event("test", json!({ "i": i })))
+}
+
+fn check(config: &AuditConfig) -> Result<u64, String> {
+    let whole = verify(&config.file, config.key_file.as_deref(), None);
+    whole.map(|w| w.records).map_err(|e| e.to_string())
+}
+
+#[test]
+fn the_chain_goes_on_after_a_restart_and_a_torn_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    write(&config, 3);
+    let mut file = OpenOptions::new().append(true).open(&config.file).unwrap();
+    file.write_all(b"{\"seq\":4,\"ti").unwrap();
+    let whole = verify(&config.file, config.key_file.as_deref(), None).unwrap();
+    assert_eq!((whole.records, whole.unfinished), (4, true));
+    write(&config, 2);
+    assert_eq!(
+        check(&config),
+        Ok(8),
+        "with a \"stopped\" each, and a \"torn\""
+    );
+}
+
+#[test]
+fn what_was_changed_left_out_or_put_in_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    write(&config, 5);
+    let whole = std::fs::read_to_string(&config.file).unwrap();
+    let lines: Vec<&str> = whole.lines().collect();
+    let changed = whole.replace("\"i\":2", "\"i\":9");
+    let left_out = [&lines[..2], &lines[3..]].concat().join("\n") + "\n";
+    let twice = [&lines[..3], &lines[2..]].concat().join("\n") + "\n";
+    let swapped = [lines[0], lines[2], lines[1]].join("\n") + "\n";
+    let first_gone = lines[1..].join("\n") + "\n";
+    for (text, line) in [
+        (changed, 3),
+        (left_out, 3),
+        (twice, 4),
+        (swapped, 2),
+        (first_gone, 1),
+    ] {
+        std::fs::write(&config.file, text).unwrap();
+        let error = check(&config).unwrap_err();
+        assert!(error.contains(&format!("line {line} ")), "{error}");
+    }
+    std::fs::write(&config.file, &whole).unwrap();
+    assert_eq!(check(&config), Ok(6));
+    std::fs::write(config.key_file.as_ref().unwrap(), [8; 32]).unwrap();
+    assert!(check(&config).is_err(), "another key");
+    assert!(
+        Audit::start(&config).is_err(),
+        "and it does not go on with one"
+    );
+}
+
+#[test]
+fn files_are_put_aside_and_the_chain_spans_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    let mut small = book(&config);
+    small.most = 400;
+    for i in 0..10 {
+        small.write(one(i)).unwrap();
+    }
+    let aside = parts(&config.file).unwrap();
+    assert!(aside.len() > 2);
+    drop(small);
+    assert_eq!(check(&config), Ok(10));
+    // Also where the newest is empty.
+    let mut empty = book(&config);
+    empty.put_aside().unwrap();
+    drop(empty);
+    let mut next = book(&config);
+    next.write(one(0)).unwrap();
+    drop(next);
+    assert_eq!(check(&config), Ok(11));
+
+    // The oldest is taken away: what follows is known by the code it ended with.
+    let first = std::fs::read_to_string(&aside[0]).unwrap();
+    let keys = Keys::read(config.key_file.as_deref()).unwrap();
+    let last = Line::read(first.lines().last().unwrap(), &keys.lines).unwrap();
+    let (taken, code) = (last.place.seq + 1, last.mac);
+    let after = |code: &str| verify(&config.file, config.key_file.as_deref(), Some(code));
+    assert_eq!(after(&code).unwrap().records, 11 - taken);
+    std::fs::remove_file(&aside[0]).unwrap();
+    assert!(check(&config).is_err());
+    let rest = after(&code).unwrap();
+    assert_eq!(rest.records, 11 - taken);
+    assert_eq!(after(&rest.last).unwrap().records, 0);
+    assert!(after(&"0".repeat(64)).is_err());
+    std::fs::remove_file(&aside[1]).unwrap();
+    assert!(after(&code).is_err(), "not what follows");
+}
+
+#[test]
+fn a_file_that_cannot_be_put_aside_is_gone_on_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    let mut book = book(&config);
+    book.write(one(0)).unwrap();
+    book.most = 1;
+    let in_the_way = dir.path().join("audit.jsonl.new");
+    std::fs::create_dir(&in_the_way).unwrap();
+    assert!(book.write(one(0)).is_err());
+    std::fs::remove_dir(&in_the_way).unwrap();
+    book.write(one(0)).unwrap();
+    // Nothing that is there is overwritten.
+    std::fs::write(dir.path().join(format!("audit.jsonl.{:020}", 1)), "").unwrap();
+    assert!(book.write(one(0)).is_err());
+    drop(book);
+    std::fs::remove_file(dir.path().join(format!("audit.jsonl.{:020}", 1))).unwrap();
+    assert_eq!(check(&config), Ok(2));
+}
+
+#[test]
+fn a_file_that_was_moved_takes_no_more_until_it_is_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    let mut book = book(&config);
+    book.write(one(0)).unwrap();
+    let moved = dir.path().join("moved");
+    std::fs::rename(&config.file, &moved).unwrap();
+    assert!(book.write(one(0)).is_err());
+    std::fs::write(&config.file, "").unwrap();
+    assert!(book.write(one(0)).is_err(), "another file");
+    std::fs::rename(&moved, &config.file).unwrap();
+    book.write(one(0)).unwrap();
+    drop(book);
+    assert_eq!(check(&config), Ok(2));
+}
+
+/// Who chooses a text must not have a line signed by it.
+#[test]
+fn a_text_s_digest_is_no_line_s_code() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = Keys::read(config(dir.path()).key_file.as_deref()).unwrap();
+    let body = br#"{"event":"verdict","seq":0"#;
+    let (line, text) = (hmac::sign(&keys.lines, body), hmac::sign(&keys.texts, body));
+    assert_ne!(line.as_ref(), text.as_ref());
+}
+
+#[test]
+fn what_is_no_trail_is_left_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    for text in [
+        "a key without a newline",
+        "[house]\nversion = 1\nend",
+        "[house]\n",
+    ] {
+        std::fs::write(&config.file, text).unwrap();
+        assert!(Audit::start(&config).is_err(), "{text}");
+        assert_eq!(std::fs::read_to_string(&config.file).unwrap(), text);
+    }
+}
+
+#[test]
+fn a_trail_has_one_writer() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    let first = Audit::start(&config).unwrap();
+    let second = Audit::start(&config).err().unwrap().to_string();
+    assert!(second.contains("is in use"), "{second}");
+    first.stop();
+    Audit::start(&config).unwrap().stop();
+}
+
+#[tokio::test]
+async fn a_record_without_a_place_fails_or_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    for (on_error, fails) in [(OnError::Closed, true), (OnError::Open, false)] {
+        let config = AuditConfig {
+            on_error,
+            ..config(dir.path())
+        };
+        let audit = Audit::start(&config).unwrap();
+        assert!(audit.event("in time", Value::Null).await.is_ok());
+        audit.stop();
+        assert_eq!(audit.event("late", Value::Null).await.is_err(), fails);
+    }
+}

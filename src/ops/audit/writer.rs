@@ -1,0 +1,78 @@
+//! The thread that writes.
+
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+
+use tokio::sync::oneshot;
+
+use super::book::{Book, SYNC_EVERY};
+use super::record::Record;
+
+/// Records that may wait for the disk.
+pub(super) const WAITING: usize = 4096;
+
+/// A record on its way to the disk.
+pub(super) struct Waiting {
+    pub(super) record: Record,
+    pub(super) bytes: usize,
+    /// Who is told whether it was written.
+    pub(super) told: Option<oneshot::Sender<bool>>,
+}
+
+/// Counts records that were written, or lost.
+pub(super) fn count(written: bool, records: usize) {
+    let result = if written { "written" } else { "lost" };
+    metrics::counter!("portcullis_audit_records_total", "result" => result)
+        .increment(records as u64);
+}
+
+/// Writes what comes until nothing more can come; `bytes` is what waits.
+pub(super) fn keep(mut book: Book, incoming: &Receiver<Waiting>, bytes: &AtomicUsize) {
+    let mut fails = false;
+    let mut said = |result: io::Result<()>| {
+        match &result {
+            Ok(()) if fails => tracing::info!("the audit trail is written again"),
+            Err(error) if !fails => tracing::error!(%error, "the audit trail cannot be written"),
+            _ => {}
+        }
+        fails = result.is_err();
+        !fails
+    };
+    loop {
+        let first = match incoming.recv_timeout(SYNC_EVERY) {
+            Ok(first) => Some(first),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => break,
+        };
+        let more = incoming.try_iter().take(WAITING);
+        let (records, told): (Vec<_>, Vec<_>) = first
+            .into_iter()
+            .chain(more)
+            .map(|waiting| (waiting.record, (waiting.bytes, waiting.told)))
+            .unzip();
+        if !records.is_empty() {
+            let written = said(book.write(records.into_iter()));
+            count(written, told.len());
+            for (size, told) in told {
+                bytes.fetch_sub(size, Ordering::Relaxed);
+                if let Some(told) = told {
+                    // Who does not wait any more does not hear it.
+                    let _ = told.send(written);
+                }
+            }
+        }
+        // Who waited for a record does not wait for the disk.
+        if book.is_due() {
+            said(book.sync());
+        }
+    }
+    if let Err(error) = book.sync() {
+        tracing::error!(%error, "the end of the audit trail may be lost");
+    }
+    tracing::info!(
+        last = book.place.previous,
+        records = book.place.seq,
+        "the audit trail ends"
+    );
+}
