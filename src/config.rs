@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::ServerConfig;
 use crate::detect::PackageSource;
-use crate::engine::{DeviceChoice, DeviceLoss};
+use crate::engine::{DeviceChoice, DeviceLoss, Precision};
 use crate::guard::{Limits, PolicyConfig};
 use crate::ops::audit::MAX_TEXTS;
 use crate::ops::drift::DriftConfig;
@@ -96,6 +96,8 @@ pub struct EngineConfig {
     pub device_memory_mib: usize,
     /// Threads of the CPU engine; 0 takes one for each core.
     pub threads: usize,
+    /// In what the CPU multiplies: `float32`, or `bfloat16`, which is faster where there is AMX.
+    pub cpu_precision: Precision,
     /// Threads that tokenise; 0 takes one for every four cores.
     pub tokenizer_threads: usize,
     /// Bytes of text that may wait for tokenisation.
@@ -109,6 +111,7 @@ impl Default for EngineConfig {
             on_device_loss: DeviceLoss::Exit,
             device_memory_mib: 0,
             threads: 0,
+            cpu_precision: Precision::Float32,
             tokenizer_threads: 0,
             max_tokenizer_backlog_bytes: 64 << 20,
         }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use portcullis::encoder::{Model, PackedBatch};
-use portcullis::engine::{CpuEngine, Engine, HeadSet, ModelId};
+use portcullis::engine::{CpuEngine, Engine, HeadSet, ModelId, Precision};
 use portcullis::package::Package;
 use serde::Deserialize;
 use serde_json::json;
@@ -37,12 +37,11 @@ struct Ours {
 }
 
 impl Ours {
-    fn load(directory: &Path, threads: usize) -> Self {
+    fn load(directory: &Path, threads: usize, precision: Precision) -> Self {
         let package = Package::open(directory).unwrap();
-        let mut engine = CpuEngine::new(threads).unwrap();
-        engine
-            .load(Arc::new(Model::build(&package).unwrap()))
-            .unwrap();
+        let mut engine = CpuEngine::of_precision(threads, precision).unwrap();
+        let model = Model::build_in(&package, engine.precision()).unwrap();
+        engine.load(Arc::new(model)).unwrap();
         Self { engine, package }
     }
 
@@ -91,10 +90,11 @@ fn main() {
         .skip(1)
         .filter(|a| a != "--bench")
         .collect();
-    let [directory, threads] = args.as_slice() else {
+    let [directory, threads, precision] = args.as_slice() else {
         return;
     };
-    let mut ours = Ours::load(Path::new(directory), threads.parse().unwrap());
+    let precision = serde_json::from_value(json!(precision)).unwrap();
+    let mut ours = Ours::load(Path::new(directory), threads.parse().unwrap(), precision);
     for line in std::io::stdin().lock().lines() {
         let request: Request = serde_json::from_str(&line.unwrap()).unwrap();
         let start = Instant::now();

@@ -36,6 +36,7 @@ pub fn assemble(config: &Config) -> Result<Guard, AssembleError> {
         device: config.engine.device,
         device_loss: config.engine.on_device_loss,
         threads: config.engine.engine_threads(),
+        cpu_precision: config.engine.cpu_precision,
         device_memory: (memory > 0).then_some(memory.saturating_mul(1 << 20)),
         max_batch_tokens: config.scheduler.max_batch_tokens,
     })?;

@@ -218,7 +218,7 @@ impl Catalog {
     ) -> Result<CostModel, CatalogError> {
         let (dir, names) = (source.path.as_path(), &source.detectors);
         let package = Package::open_trusted(dir, &source.trusted_keys)?;
-        let model = Arc::new(Model::build(&package)?);
+        let model = Arc::new(Model::build_in(&package, engine.precision())?);
         let engine_error = |error| CatalogError::Engine {
             package: dir.to_owned(),
             error,

@@ -2,16 +2,17 @@
 
 use serde_json::Value;
 
+use super::ops::Precision;
 use super::{Encoder, Head, bert, deberta, distilbert, modernbert, roberta};
 use crate::package::{PackageError, Weights};
 
-type Build = fn(&Value, &Weights) -> Result<Box<dyn Encoder>, PackageError>;
+type Build = fn(&Value, &Weights, Precision) -> Result<Box<dyn Encoder>, PackageError>;
 
 /// How one architecture is recognised and built.
 pub(super) struct Architecture {
     /// Values of `model_type` in `config.json`.
     pub(super) model_types: &'static [&'static str],
-    /// Builds the trunk.
+    /// Builds the trunk, whose linear layers multiply in this precision.
     pub(super) build: Build,
     /// Builds the classifier that the hub's classes for this architecture put on the trunk.
     pub(super) head: fn(&Value, &Weights, HubHead) -> Result<Head, PackageError>,

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::architecture::{Architecture, HubHead};
 use super::learned::LearnedPositions;
-use super::ops::Activation;
+use super::ops::{Activation, Precision};
 use super::plan::Numbering;
 use super::post_norm::{LayerNames, LayerSizes, PostNormLayer};
 use super::tensors::Tensors;
@@ -69,9 +69,13 @@ const LAYER: LayerNames = LayerNames {
 
 const WORDS: &str = "embeddings.word_embeddings.weight";
 
-fn build(config: &Value, weights: &Weights) -> Result<Box<dyn Encoder>, PackageError> {
+fn build(
+    config: &Value,
+    weights: &Weights,
+    precision: Precision,
+) -> Result<Box<dyn Encoder>, PackageError> {
     let config: Config = fields::parse(config, weights)?;
-    let trunk = config.trunk(weights, "bert.", Numbering::FromZero)?;
+    let trunk = config.trunk(weights, precision, "bert.", Numbering::FromZero)?;
     Ok(Box::new(trunk))
 }
 
@@ -80,12 +84,13 @@ impl Config {
     pub(super) fn trunk(
         &self,
         weights: &Weights,
+        precision: Precision,
         prefix: &'static str,
         numbering: Numbering,
     ) -> Result<LearnedPositions, PackageError> {
         self.check(weights)?;
         let h = self.hidden_size;
-        let tensors = Tensors::new(weights, prefix, WORDS);
+        let tensors = Tensors::new(weights, prefix, WORDS).multiplied_in(precision);
         let mut places = tensors.load(
             "embeddings.position_embeddings.weight",
             &[self.max_position_embeddings, h],
@@ -115,6 +120,7 @@ impl Config {
                 "num_attention_heads",
                 h,
                 self.num_attention_heads,
+                precision,
             )?,
             activation: fields::activation(weights, "hidden_act", &self.hidden_act)?,
             layers: (0..self.num_hidden_layers)

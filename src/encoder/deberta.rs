@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::architecture::{Architecture, HubHead};
 use super::ops::{
-    Activation, AttentionShape, LayerNorm, Linear, RelativeTerms, Slots, Wanted, attention,
-    disentangled_attention,
+    Activation, AttentionShape, LayerNorm, Linear, Precision, RelativeTerms, Slots, Wanted,
+    attention, disentangled_attention,
 };
 use super::post_norm::{LayerNames, LayerSizes, PostNormLayer, Scratch};
 use super::tensors::Tensors;
@@ -135,12 +135,16 @@ const LAYER: LayerNames = LayerNames {
 
 const WORDS: &str = "embeddings.word_embeddings.weight";
 
-fn build(config: &Value, weights: &Weights) -> Result<Box<dyn Encoder>, PackageError> {
+fn build(
+    config: &Value,
+    weights: &Weights,
+    precision: Precision,
+) -> Result<Box<dyn Encoder>, PackageError> {
     let config: Config = fields::parse(config, weights)?;
     let terms = config.check(weights)?;
     let h = config.hidden_size;
     let width = config.embedding_size.unwrap_or(h);
-    let tensors = Tensors::new(weights, "deberta.", WORDS);
+    let tensors = Tensors::new(weights, "deberta.", WORDS).multiplied_in(precision);
     let sizes = LayerSizes {
         hidden: h,
         intermediate: config.intermediate_size,
@@ -151,6 +155,7 @@ fn build(config: &Value, weights: &Weights) -> Result<Box<dyn Encoder>, PackageE
         "num_attention_heads",
         h,
         config.num_attention_heads,
+        precision,
     )?;
     // Every term that is named counts, even where relative attention is off.
     let summands =

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::architecture::{Architecture, HubHead};
 use super::learned::LearnedPositions;
-use super::ops::Activation;
+use super::ops::{Activation, Precision};
 use super::plan::Numbering;
 use super::post_norm::{LayerNames, LayerSizes, PostNormLayer};
 use super::tensors::Tensors;
@@ -60,7 +60,11 @@ const LAYER: LayerNames = LayerNames {
 
 const WORDS: &str = "embeddings.word_embeddings.weight";
 
-fn build(config: &Value, weights: &Weights) -> Result<Box<dyn Encoder>, PackageError> {
+fn build(
+    config: &Value,
+    weights: &Weights,
+    precision: Precision,
+) -> Result<Box<dyn Encoder>, PackageError> {
     let given = config;
     let config: Config = fields::parse(config, weights)?;
     fields::aliases(
@@ -84,7 +88,7 @@ fn build(config: &Value, weights: &Weights) -> Result<Box<dyn Encoder>, PackageE
         ],
     )?;
     let h = config.dim;
-    let tensors = Tensors::new(weights, "distilbert.", WORDS);
+    let tensors = Tensors::new(weights, "distilbert.", WORDS).multiplied_in(precision);
     let sizes = LayerSizes {
         hidden: h,
         intermediate: config.hidden_dim,
@@ -100,7 +104,7 @@ fn build(config: &Value, weights: &Weights) -> Result<Box<dyn Encoder>, PackageE
         )?,
         numbering: Numbering::FromZero,
         norm: tensors.norm("embeddings.LayerNorm", h, EPS, true)?,
-        attention: fields::attention(weights, "n_heads", h, config.n_heads)?,
+        attention: fields::attention(weights, "n_heads", h, config.n_heads, precision)?,
         activation: fields::activation(weights, "activation", &config.activation)?,
         layers: (0..config.n_layers)
             .map(|i| PostNormLayer::load(tensors, &format!("transformer.layer.{i}"), &LAYER, sizes))

@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::ops::{Activation, AttentionShape};
+use super::ops::{Activation, AttentionShape, Precision};
 use crate::package::{PackageError, Weights};
 
 /// The fields of an architecture; `T` gives every default that transformers has.
@@ -48,6 +48,7 @@ pub(super) fn attention(
     field: &str,
     hidden: usize,
     heads: usize,
+    precision: Precision,
 ) -> Result<AttentionShape, PackageError> {
     if !hidden.is_multiple_of(heads) {
         let problem = format!("{heads} does not divide the hidden size {hidden}");
@@ -59,6 +60,7 @@ pub(super) fn attention(
         dim,
         scale: 1.0 / (dim as f32).sqrt(),
         window: None,
+        precision,
     })
 }
 

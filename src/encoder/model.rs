@@ -1,7 +1,7 @@
 //! A whole model: one trunk and the heads on it, built from a package.
 
 use super::architecture::{self, HubHead};
-use super::ops::{self, softmax_rows};
+use super::ops::{self, Precision, softmax_rows};
 use super::tensors::Tensors;
 use super::{Dense, Encoder, Head, ModelPlan, PackedBatch, Pooling};
 use crate::package::{Activation, HeadSpec, HeadWeights, Package, PackageError, Task, Weights};
@@ -45,11 +45,16 @@ pub struct HeadOutput {
 }
 
 impl Model {
-    /// Builds the network that `package` describes.
+    /// Builds the network that `package` describes, with f32 products.
     pub fn build(package: &Package) -> Result<Self, PackageError> {
+        Self::build_in(package, Precision::Float32)
+    }
+
+    /// As [`Self::build`], the trunk's linear layers in `precision`; what reads the trunk is f32.
+    pub fn build_in(package: &Package, precision: Precision) -> Result<Self, PackageError> {
         let weights = &package.weights;
         let architecture = architecture::of(&package.config, weights)?;
-        let encoder = (architecture.build)(&package.config, weights)?;
+        let encoder = (architecture.build)(&package.config, weights, precision)?;
         if package.manifest.max_length > encoder.max_length() {
             return Err(weights.config_error(
                 "max_position_embeddings",

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::architecture::{Architecture, HubHead};
 use super::ops::{
-    Activation, AttentionShape, LayerNorm, Linear, Rotary, Wanted, add, attention, gate,
+    Activation, AttentionShape, LayerNorm, Linear, Precision, Rotary, Wanted, add, attention, gate,
 };
 use super::tensors::Tensors;
 use super::{
@@ -158,7 +158,11 @@ const MAX_POSITIONS: usize = 1 << 16;
 
 const WORDS: &str = "embeddings.tok_embeddings.weight";
 
-fn build(config: &Value, weights: &Weights) -> Result<Box<dyn Encoder>, PackageError> {
+fn build(
+    config: &Value,
+    weights: &Weights,
+    precision: Precision,
+) -> Result<Box<dyn Encoder>, PackageError> {
     let given = config;
     let config: Config = fields::parse(config, weights)?;
     config.check(weights)?;
@@ -179,13 +183,14 @@ fn build(config: &Value, weights: &Weights) -> Result<Box<dyn Encoder>, PackageE
         ],
     )?;
     let (h, eps) = (config.hidden_size, config.norm_eps);
-    let tensors = Tensors::new(weights, "model.", WORDS);
+    let tensors = Tensors::new(weights, "model.", WORDS).multiplied_in(precision);
     let norm = |at: &str| tensors.norm(at, h, eps, config.norm_bias);
     let shape = fields::attention(
         weights,
         "num_attention_heads",
         h,
         config.num_attention_heads,
+        precision,
     )?;
     if !shape.dim.is_multiple_of(2) {
         let problem = format!("gives heads of {} values; rotation needs pairs", shape.dim);
@@ -325,7 +330,7 @@ impl Config {
         };
         let half = |i: usize| {
             let rows = &weight[i * n * h..][..n * h];
-            Linear::new(rows, bias[i * n..][..n].to_vec(), h, n)
+            tensors.layer(rows, bias[i * n..][..n].to_vec(), h, n)
         };
         Ok((half(0), half(1)))
     }

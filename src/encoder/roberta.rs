@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::architecture::{Architecture, HubHead};
 use super::bert::Config;
-use super::ops::Activation;
+use super::ops::{Activation, Precision};
 use super::plan::Numbering;
 use super::tensors::Tensors;
 use super::{Dense, Encoder, Head, Pooling, fields};
@@ -26,10 +26,14 @@ fn parse(config: &Value, weights: &Weights) -> Result<Config, PackageError> {
     Ok(parsed)
 }
 
-fn build(config: &Value, weights: &Weights) -> Result<Box<dyn Encoder>, PackageError> {
+fn build(
+    config: &Value,
+    weights: &Weights,
+    precision: Precision,
+) -> Result<Box<dyn Encoder>, PackageError> {
     let config = parse(config, weights)?;
     let numbering = Numbering::AfterPadding(config.pad_token_id);
-    let trunk = config.trunk(weights, "roberta.", numbering)?;
+    let trunk = config.trunk(weights, precision, "roberta.", numbering)?;
     if trunk.max_length() == 0 {
         let problem = "leaves no position behind pad_token_id";
         return Err(weights.config_error("max_position_embeddings", problem));

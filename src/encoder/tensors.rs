@@ -1,6 +1,6 @@
 //! Layers read from a package's tensors.
 
-use super::ops::{LayerNorm, Linear};
+use super::ops::{LayerNorm, Linear, Precision};
 use crate::package::{PackageError, Weights};
 
 /// A package's tensors under one prefix. Some publishers leave the prefix out.
@@ -8,6 +8,7 @@ use crate::package::{PackageError, Weights};
 pub(super) struct Tensors<'a> {
     weights: &'a Weights,
     prefix: &'static str,
+    precision: Precision,
 }
 
 impl<'a> Tensors<'a> {
@@ -18,7 +19,27 @@ impl<'a> Tensors<'a> {
         } else {
             ""
         };
-        Self { weights, prefix }
+        Self {
+            weights,
+            prefix,
+            precision: Precision::Float32,
+        }
+    }
+
+    /// The same tensors for layers that multiply in `precision`.
+    pub(super) fn multiplied_in(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
+    /// A linear layer of these weights, `[outputs, inputs]`; an empty `bias` stands for zeros.
+    pub(super) fn layer(
+        &self,
+        weight: &[f32],
+        bias: Vec<f32>,
+        inputs: usize,
+        outputs: usize,
+    ) -> Linear {
+        Linear::new(weight, bias, inputs, outputs, self.precision)
     }
 
     /// Tensors by their full names, as heads have them.
@@ -26,6 +47,7 @@ impl<'a> Tensors<'a> {
         Self {
             weights,
             prefix: "",
+            precision: Precision::Float32,
         }
     }
 
@@ -60,7 +82,7 @@ impl<'a> Tensors<'a> {
                 biases.extend(self.load(&format!("{at}.bias"), &[outputs])?);
             }
         }
-        Ok(Linear::new(&weight, biases, inputs, outputs * parts.len()))
+        Ok(self.layer(&weight, biases, inputs, outputs * parts.len()))
     }
 
     /// Layer normalisation `at.weight` and, where there is one, `at.bias`. Files converted from

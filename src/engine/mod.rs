@@ -16,6 +16,7 @@ pub use failover::Failover;
 pub use simulated::{SimulatedCost, SimulatedEngine};
 pub use start::{DeviceChoice, DeviceLoss, EngineSettings, start};
 
+pub use crate::encoder::ops::Precision;
 use crate::encoder::{HeadOutput, Model, PackedBatch};
 
 /// Which of an engine's loaded models.
@@ -76,6 +77,11 @@ pub enum Begun {
 pub trait Engine: Send + 'static {
     /// What answers say ran them: `cpu (avx512, 2 threads)`, `cuda:0 (NVIDIA H200)`.
     fn device(&self) -> String;
+
+    /// In what the products of the models are that [`Self::load`] is given.
+    fn precision(&self) -> Precision {
+        Precision::Float32
+    }
 
     /// Makes a model ready to run; its id is the number of models loaded before it.
     fn load(&mut self, model: Arc<Model>) -> Result<ModelId, EngineError>;

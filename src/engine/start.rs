@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::failover::Failover;
-use super::{CpuEngine, Engine, EngineError};
+use super::{CpuEngine, Engine, EngineError, Precision};
 
 /// The device to run on: `auto`, `cpu`, `cuda` or `cuda:N`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -82,6 +82,8 @@ pub struct EngineSettings {
     pub device_loss: DeviceLoss,
     /// Threads of the CPU engine.
     pub threads: usize,
+    /// In what the CPU multiplies, where it does from the start.
+    pub cpu_precision: Precision,
     /// Device memory for weights and workspace, in bytes; `None`: nine tenths of what is free.
     pub device_memory: Option<usize>,
     /// Tokens of the largest batch.
@@ -105,10 +107,18 @@ pub fn start(settings: &EngineSettings) -> Result<Box<dyn Engine>, EngineError> 
         },
     };
     Ok(match (gpu, settings.device_loss) {
-        (None, _) => Box::new(CpuEngine::new(settings.threads)?),
+        (None, _) => Box::new(cpu(settings)?),
         (Some(engine), DeviceLoss::Exit) => engine,
         (Some(engine), DeviceLoss::Cpu) => Box::new(Failover::new(engine, settings.threads)),
     })
+}
+
+fn cpu(settings: &EngineSettings) -> Result<CpuEngine, EngineError> {
+    let wanted = settings.cpu_precision;
+    if wanted != wanted.available() {
+        tracing::warn!("this machine has no AMX: engine.cpu_precision is float32");
+    }
+    CpuEngine::of_precision(settings.threads, wanted)
 }
 
 #[cfg(feature = "cuda")]

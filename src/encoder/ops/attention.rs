@@ -1,9 +1,13 @@
 //! Softmax attention over packed sequences: each sequence attends to itself only.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
+use super::Precision;
 use super::gemm::{Panels, multiply, multiply_within};
 use super::linear::block_rows;
+use super::rounded::RoundedPanels;
 use super::vector::softmax_rows;
 
 /// Sizes of an attention layer.
@@ -17,6 +21,14 @@ pub struct AttentionShape {
     pub scale: f32,
     /// Tokens on each side that a token looks at; all of them where absent.
     pub window: Option<usize>,
+    /// In what the products are; rounded ones need a dimension of whole 32s, or they are not.
+    pub precision: Precision,
+}
+
+impl AttentionShape {
+    fn rounds(&self) -> bool {
+        self.precision.available() == Precision::Bfloat16 && self.dim.is_multiple_of(32)
+    }
 }
 
 /// The tokens whose context is wanted.
@@ -59,25 +71,20 @@ pub fn attention(
             Some(start)
         })
         .collect();
-    let packed: Vec<(Panels, Panels)> = (0..sequences.len() * shape.heads)
+    let packed: Vec<KeysAndValues> = (0..sequences.len() * shape.heads)
         .into_par_iter()
         .map(|i| {
             let (sequence, head) = (i / shape.heads, i % shape.heads);
-            let (start, n) = (starts[sequence], sequences[sequence]);
-            let rows = &qkv[start * 3 * width..];
-            let mut keys = Panels::default();
-            let mut values = Panels::default();
-            if n > 0 {
-                let at = width + head * shape.dim;
-                keys.pack_transposed(&rows[at..], n, shape.dim, 3 * width);
-                values.pack_rows(&rows[at + width..], n, shape.dim, 3 * width);
-            }
-            (keys, values)
+            let at = starts[sequence] * 3 * width + width + head * shape.dim;
+            KeysAndValues::pack(qkv, at, sequences[sequence], shape)
         })
         .collect();
 
     // Units of a few queries bound the scores held at once.
-    let most = block_rows(tokens);
+    let most = match shape.rounds() {
+        false => block_rows(tokens),
+        true => block_rows(tokens).next_multiple_of(16).min(32),
+    };
     let mut blocks = Vec::new();
     let mut rest = context.as_mut_slice();
     for (sequence, &n) in sequences.iter().enumerate() {
@@ -97,35 +104,96 @@ pub fn attention(
             let panel = Panels::width();
             let panels =
                 first.saturating_sub(reach) / panel..(first + rows + reach).min(n).div_ceil(panel);
-            let keys_seen = panels.start * panel..(panels.end * panel).min(n);
-            let line = keys_seen.len();
+            let line = panels.len() * panel;
+            scores.clear();
             scores.resize(rows * line, 0.0);
             for head in 0..shape.heads {
-                let (keys, values) = &packed[sequence * shape.heads + head];
+                let pair = &packed[sequence * shape.heads + head];
                 let at = (starts[sequence] + first) * 3 * width + head * shape.dim;
-                let queries = &qkv[at..];
-                multiply(queries, 3 * width, rows, keys, panels.clone(), scores, line);
+                let queries = (&qkv[at..], 3 * width);
+                pair.scores(queries, rows, panels.clone(), scores, line);
                 super::simd::scale(scores, shape.scale);
-                match shape.window {
-                    None => softmax_rows(scores, line),
-                    Some(_) => {
-                        for (r, scores) in scores.chunks_exact_mut(line).enumerate() {
-                            let i = first + r;
-                            let low = i.saturating_sub(reach).max(keys_seen.start);
-                            let high = (i + reach + 1).min(n);
-                            let seen = low - keys_seen.start..high - keys_seen.start;
-                            scores[..seen.start].fill(0.0);
-                            scores[seen.end..].fill(0.0);
-                            softmax_rows(&mut scores[seen.clone()], seen.len());
-                        }
-                    }
+                for (r, scores) in scores.chunks_exact_mut(line).enumerate() {
+                    let i = first + r;
+                    let low = i.saturating_sub(reach).max(panels.start * panel);
+                    let high = (i + reach + 1).min(n);
+                    let seen = low - panels.start * panel..high - panels.start * panel;
+                    scores[..seen.start].fill(0.0);
+                    scores[seen.end..].fill(0.0);
+                    softmax_rows(&mut scores[seen.clone()], seen.len());
                 }
                 let out = &mut block[head * shape.dim..];
-                let all = 0..values.count();
-                let depth = keys_seen.clone();
-                multiply_within(scores, line, rows, values, all, depth, out, width);
+                pair.context((scores, line), rows, panels.clone(), out, width);
             }
         });
+}
+
+/// Keys and values of one head of a sequence.
+enum KeysAndValues {
+    Full(Panels, Panels),
+    Rounded(RoundedPanels, RoundedPanels),
+}
+
+impl KeysAndValues {
+    /// Packs those of `n` tokens, whose first key is at `at`.
+    fn pack(qkv: &[f32], at: usize, n: usize, shape: AttentionShape) -> Self {
+        let (width, dim) = (shape.heads * shape.dim, shape.dim);
+        let rows = if n > 0 {
+            (&qkv[at..], &qkv[at + width..])
+        } else {
+            (&[][..], &[][..])
+        };
+        if shape.rounds() {
+            return Self::Rounded(
+                RoundedPanels::from_rows_transposed(rows.0, n, dim, 3 * width),
+                RoundedPanels::from_rows(rows.1, n, dim, 3 * width),
+            );
+        }
+        let (mut keys, mut values) = (Panels::default(), Panels::default());
+        keys.pack_transposed(rows.0, n, dim, 3 * width);
+        values.pack_rows(rows.1, n, dim, 3 * width);
+        Self::Full(keys, values)
+    }
+
+    /// `queries K^T` for the panels `panels` of the keys, in rows `line` apart.
+    fn scores(
+        &self,
+        (queries, stride): (&[f32], usize),
+        rows: usize,
+        panels: Range<usize>,
+        scores: &mut [f32],
+        line: usize,
+    ) {
+        match self {
+            Self::Full(keys, _) => multiply(queries, stride, rows, keys, panels, scores, line),
+            Self::Rounded(keys, _) => {
+                keys.multiply(queries, stride, rows, panels, 0..keys.steps(), scores, line);
+            }
+        }
+    }
+
+    /// `scores V`, of scores for the panels `panels` of the keys, in rows `width` apart.
+    fn context(
+        &self,
+        (scores, line): (&[f32], usize),
+        rows: usize,
+        panels: Range<usize>,
+        out: &mut [f32],
+        width: usize,
+    ) {
+        match self {
+            Self::Full(_, values) => {
+                let panel = Panels::width();
+                let depth = panels.start * panel..(panels.end * panel).min(values.depth());
+                let all = 0..values.count();
+                multiply_within(scores, line, rows, values, all, depth, out, width);
+            }
+            Self::Rounded(_, values) => {
+                let all = 0..values.count();
+                values.multiply(scores, line, rows, all, panels, out, width);
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -134,22 +202,33 @@ mod tests {
 
     #[test]
     fn packed_sequences_attend_to_themselves_alone() {
-        agrees_with_plain_sums(None);
+        agrees_with_plain_sums(None, 20, Precision::Float32, 1e-5);
     }
 
     #[test]
     fn a_window_hides_what_is_farther() {
         for window in [0, 1, 8, 31, 64, 169, 1000] {
-            agrees_with_plain_sums(Some(window));
+            agrees_with_plain_sums(Some(window), 20, Precision::Float32, 1e-5);
         }
     }
 
-    fn agrees_with_plain_sums(window: Option<usize>) {
+    #[test]
+    fn rounded_products_are_as_good_as_bf16() {
+        for dim in [32, 64] {
+            agrees_with_plain_sums(None, dim, Precision::Bfloat16, 2e-2);
+            for window in [0, 1, 8, 31, 64, 169, 1000] {
+                agrees_with_plain_sums(Some(window), dim, Precision::Bfloat16, 2e-2);
+            }
+        }
+    }
+
+    fn agrees_with_plain_sums(window: Option<usize>, dim: usize, precision: Precision, bound: f64) {
         let shape = AttentionShape {
             heads: 3,
-            dim: 20,
+            dim,
             scale: 0.25,
             window,
+            precision,
         };
         let width = shape.heads * shape.dim;
         let sequences = [1, 170, 5];
@@ -192,7 +271,7 @@ mod tests {
                             .map(|k| scores[k] / total * f64::from(row(start + k, 2, head)[d]))
                             .sum();
                         let got = f64::from(context[q * width + head * shape.dim + d]);
-                        assert!((got - exact).abs() < 1e-5, "{got} {exact}");
+                        assert!((got - exact).abs() < bound, "{got} {exact}");
                     }
                 }
             }

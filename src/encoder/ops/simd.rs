@@ -228,21 +228,23 @@ mod x86 {
 }
 
 /// Defines a function over slices whose body is compiled once for each instruction set, so that the
-/// compiler vectorises its loops for the machine at hand.
+/// compiler vectorises its loops for the machine at hand. `FUSED` in it says whether [`fma`] is one
+/// instruction.
 macro_rules! vectorised {
     ($(#[$doc:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $body:block) => {
         $(#[$doc])*
         $vis fn $name($($arg: $ty),*) {
             #[inline(always)]
-            fn body($($arg: $ty),*) $body
+            #[allow(clippy::extra_unused_type_parameters, reason = "not all multiply and add")]
+            fn body<const FUSED: bool>($($arg: $ty),*) $body
 
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw,fma")]
-            fn avx512($($arg: $ty),*) { body($($arg),*) }
+            fn avx512($($arg: $ty),*) { body::<true>($($arg),*) }
 
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
-            fn avx2($($arg: $ty),*) { body($($arg),*) }
+            fn avx2($($arg: $ty),*) { body::<true>($($arg),*) }
 
             #[cfg(target_arch = "x86_64")]
             {
@@ -261,7 +263,7 @@ macro_rules! vectorised {
                     return unsafe { avx2($($arg),*) };
                 }
             }
-            body($($arg),*);
+            body::<{ cfg!(target_arch = "aarch64") }>($($arg),*);
         }
     };
 }
@@ -276,13 +278,13 @@ vectorised! {
         let mut chunks = xs.chunks_exact_mut(16);
         for chunk in &mut chunks {
             for (x, sum) in chunk.iter_mut().zip(&mut sums) {
-                *x = exp(*x - shift);
+                *x = exp::<FUSED>(*x - shift);
                 *sum += *x;
             }
         }
         let mut sum = sums.iter().sum::<f32>();
         for x in chunks.into_remainder() {
-            *x = exp(*x - shift);
+            *x = exp::<FUSED>(*x - shift);
             sum += *x;
         }
         *total += sum;
@@ -324,12 +326,12 @@ vectorised! {
             for (x, b) in row.iter_mut().zip(bias) {
                 let v = *x + b;
                 let z = v.abs() * std::f32::consts::FRAC_1_SQRT_2;
-                let t = 1.0 / (1.0 + 0.327_591_1 * z);
-                let poly = t
-                    * (0.254_829_6
-                        + t * (-0.284_496_72
-                            + t * (1.421_413_8 + t * (-1.453_152_1 + t * 1.061_405_4))));
-                let tail = 0.5 * poly * exp(-z * z);
+                let t = 1.0 / fma::<FUSED>(0.327_591_1, z, 1.0);
+                let poly = fma::<FUSED>(t, 1.061_405_4, -1.453_152_1);
+                let poly = fma::<FUSED>(t, poly, 1.421_413_8);
+                let poly = fma::<FUSED>(t, poly, -0.284_496_72);
+                let poly = t * fma::<FUSED>(t, poly, 0.254_829_6);
+                let tail = 0.5 * poly * exp::<FUSED>(-z * z);
                 let phi = if v >= 0.0 { 1.0 - tail } else { tail };
                 *x = v * phi;
             }
@@ -344,8 +346,8 @@ vectorised! {
             for (x, b) in row.iter_mut().zip(bias) {
                 let v = *x + b;
                 // 0.5 (1 + tanh u) = 1 / (1 + exp(-2u))
-                let u = 0.797_884_6 * (v + 0.044_715 * v * v * v);
-                *x = v / (1.0 + exp(-2.0 * u));
+                let u = 0.797_884_6 * fma::<FUSED>(0.044_715 * v * v, v, v);
+                *x = v / (1.0 + exp::<FUSED>(-2.0 * u));
             }
         }
     }
@@ -369,7 +371,7 @@ vectorised! {
         for row in xs.chunks_exact_mut(bias.len()) {
             for (x, b) in row.iter_mut().zip(bias) {
                 let v = *x + b;
-                *x = v / (1.0 + exp(-v));
+                *x = v / (1.0 + exp::<FUSED>(-v));
             }
         }
     }
@@ -380,7 +382,7 @@ vectorised! {
     pub(super) fn bias_tanh(xs: &mut [f32], bias: &[f32]) {
         for row in xs.chunks_exact_mut(bias.len()) {
             for (x, b) in row.iter_mut().zip(bias) {
-                *x = 1.0 - 2.0 / (1.0 + exp(2.0 * (*x + b)));
+                *x = 1.0 - 2.0 / (1.0 + exp::<FUSED>(2.0 * (*x + b)));
             }
         }
     }
@@ -422,13 +424,13 @@ vectorised! {
                 .sum::<f32>();
             for chunk in chunks {
                 for (s, x) in squares.iter_mut().zip(chunk) {
-                    *s += (x - mean) * (x - mean);
+                    *s = fma::<FUSED>(x - mean, x - mean, *s);
                 }
             }
             total += squares.iter().sum::<f32>();
             let scale = 1.0 / (total / n as f32 + eps).sqrt();
             for ((x, w), b) in row.iter_mut().zip(weight).zip(bias) {
-                *x = (*x - mean) * scale * w + b;
+                *x = fma::<FUSED>((*x - mean) * scale, *w, *b);
             }
         }
     }
@@ -443,26 +445,31 @@ vectorised! {
     }
 }
 
+/// `a * b + c`, rounded once where that is an instruction.
+#[inline(always)]
+fn fma<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
+    if FUSED { a.mul_add(b, c) } else { a * b + c }
+}
+
 /// `exp(x)` without branches, for [`vectorised`] loops. Clamped to about 1e-38 .. 2e38.
 #[inline(always)]
-fn exp(x: f32) -> f32 {
+fn exp<const FUSED: bool>(x: f32) -> f32 {
     // Clamp written so that a NaN stays a NaN: a broken model must be seen, not hidden.
     let x = if x < -87.3 { -87.3 } else { x };
     let x = if x > 88.0 { 88.0 } else { x };
     // 1.5 * 2^23: adding it rounds to the nearest integer.
     const MAGIC: f32 = 12_582_912.0;
-    let rounded = x * std::f32::consts::LOG2_E + MAGIC;
+    let rounded = fma::<FUSED>(x, std::f32::consts::LOG2_E, MAGIC);
     let n = rounded - MAGIC;
-    let r = x - n * 0.693_359_4;
-    let r = r - n * -2.121_944_4e-4;
+    let r = fma::<FUSED>(n, -0.693_359_4, x);
+    let r = fma::<FUSED>(n, 2.121_944_4e-4, r);
     // Cephes' expf.
-    let p = 1.0
-        + r
-        + r * r
-            * (0.5
-                + r * (0.166_666_65
-                    + r * (0.041_665_795
-                        + r * (0.008_333_452 + r * (0.001_398_2 + r * 1.987_569_1e-4)))));
+    let p = fma::<FUSED>(r, 1.987_569_1e-4, 0.001_398_2);
+    let p = fma::<FUSED>(r, p, 0.008_333_452);
+    let p = fma::<FUSED>(r, p, 0.041_665_795);
+    let p = fma::<FUSED>(r, p, 0.166_666_65);
+    let p = fma::<FUSED>(r, p, 0.5);
+    let p = fma::<FUSED>(r * r, p, 1.0 + r);
     // `rounded` holds n in its low mantissa bits; moved to the exponent it is 2^n.
     let power = f32::from_bits(rounded.to_bits().wrapping_add(127) << 23);
     p * power
@@ -504,7 +511,9 @@ mod tests {
             let x = i as f32 * 0.01;
             let exact = f64::from(x).exp();
             assert!(
-                ((f64::from(exp(x)) - exact) / exact).abs() < 3e-7,
+                [exp::<false>(x), exp::<true>(x)]
+                    .iter()
+                    .all(|got| ((f64::from(*got) - exact) / exact).abs() < 3e-7),
                 "exp({x})"
             );
         }

@@ -1,11 +1,12 @@
-//! Matrices as AMX reads them: tiles of values that are sums of up to three bf16 values.
+//! Matrices as AMX reads them: tiles of values that are sums of up to three bf16 values, or rounded to one.
 
 use std::cell::Cell;
 use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::simd::amx::{self, Block, COLUMNS, DEPTH, SIDE, Split, Tile, Whole, with_tiles};
+use super::Precision;
+use super::simd::amx::{self, Block, COLUMNS, DEPTH, SIDE, Tile, Whole, with_tiles};
 use super::vector::Activation;
 
 /// Up to this many row tiles, splitting is not worth another thread.
@@ -14,48 +15,54 @@ const FEW_TILES: usize = 4;
 const RESIDENT: usize = 1 << 20;
 
 /// Rows, the panels they meet, and the lines that take the results.
-type Unit<'a, T> = (&'a [Split], Range<usize>, Vec<&'a mut [T]>);
+type Unit<'a, T> = (&'a [Tile], Range<usize>, Vec<&'a mut [T]>);
 
-/// The left matrix of a product: `[row tiles, depth / 32]`, the last rows and steps filled up.
+/// The left matrix of a product: `[row tiles, depth / 32, parts]`, the last rows and steps filled up.
 #[derive(Debug, Default)]
 pub(super) struct SplitRows {
     rows: usize,
     steps: usize,
-    tiles: Vec<Split>,
+    parts: usize,
+    tiles: Vec<Tile>,
 }
 
 impl SplitRows {
-    /// Makes room for `rows` rows of `depth` values; what is in them is not defined.
-    fn reset(&mut self, rows: usize, depth: usize) {
+    /// Makes room for `rows` rows of `depth` values, as `panels` are multiplied by; what is in them is not
+    /// defined.
+    fn reset(&mut self, rows: usize, panels: &SplitPanels) {
         self.rows = rows;
-        self.steps = depth.div_ceil(DEPTH);
-        self.tiles
-            .resize(rows.div_ceil(SIDE) * self.steps, Split::ZERO);
+        self.steps = panels.steps();
+        self.parts = panels.parts().0;
+        let count = rows.div_ceil(SIDE) * self.steps * self.parts;
+        self.tiles.resize(count, Tile::ZERO);
     }
 
-    /// Splits `x`, rows of `depth` values.
-    pub(super) fn fill(&mut self, x: &[f32], depth: usize) {
-        self.reset(x.len() / depth, depth);
+    /// Splits `x`, rows that are to be multiplied with `panels`.
+    pub(super) fn fill(&mut self, x: &[f32], panels: &SplitPanels) {
+        let depth = panels.depth;
+        self.reset(x.len() / depth, panels);
+        let (steps, parts) = (self.steps, self.parts);
         let whole = depth / DEPTH;
-        let work = |(tiles, x): (&mut [Split], &[f32])| {
+        let work = |(tiles, x): (&mut [Tile], &[f32])| {
             let rows = x.len() / depth;
-            for (k, tile) in tiles.iter_mut().enumerate() {
+            for (k, tiles) in tiles.chunks_exact_mut(parts).enumerate() {
                 if k < whole {
-                    tile.set_rows(&x[k * DEPTH..], depth, rows);
+                    amx::split_rows(&x[k * DEPTH..], depth, rows, tiles);
                 } else {
                     let mut values = [0.0; SIDE * DEPTH];
                     for (to, x) in values.chunks_exact_mut(DEPTH).zip(x.chunks_exact(depth)) {
                         to[..depth - k * DEPTH].copy_from_slice(&x[k * DEPTH..]);
                     }
-                    tile.set_rows(&values, DEPTH, rows);
+                    amx::split_rows(&values, DEPTH, rows, tiles);
                 }
             }
         };
-        if self.tiles.len() <= FEW_TILES * self.steps {
-            let tiles = self.tiles.chunks_mut(self.steps);
+        let line = steps * parts;
+        if self.tiles.len() <= FEW_TILES * line {
+            let tiles = self.tiles.chunks_mut(line);
             tiles.zip(x.chunks(SIDE * depth)).for_each(work);
         } else {
-            let tiles = self.tiles.par_chunks_mut(self.steps);
+            let tiles = self.tiles.par_chunks_mut(line);
             tiles.zip(x.par_chunks(SIDE * depth)).for_each(work);
         }
     }
@@ -67,6 +74,7 @@ impl SplitRows {
 pub(super) struct SplitPanels {
     depth: usize,
     columns: usize,
+    precision: Precision,
     values: Values,
 }
 
@@ -81,7 +89,7 @@ enum Values {
 /// A panel as it is multiplied.
 #[derive(Clone, Copy)]
 enum Panel<'a> {
-    Split(&'a [Tile], usize),
+    Split(&'a [Tile]),
     Whole(&'a [Whole]),
 }
 
@@ -92,8 +100,16 @@ thread_local! {
 
 impl SplitPanels {
     /// Packs the transpose of `rows`, `[columns, depth]`.
-    pub(super) fn from_rows_transposed(rows: &[f32], columns: usize, depth: usize) -> Self {
-        let parts = rows.iter().map(|v| amx::parts(*v)).max().unwrap_or(1);
+    pub(super) fn from_rows_transposed(
+        rows: &[f32],
+        columns: usize,
+        depth: usize,
+        precision: Precision,
+    ) -> Self {
+        let parts = match precision {
+            Precision::Float32 => rows.iter().map(|v| amx::parts(*v)).max().unwrap_or(1),
+            Precision::Bfloat16 => 1,
+        };
         let count = columns.div_ceil(COLUMNS) * depth.div_ceil(DEPTH) * 2;
         let values = match parts {
             3 => Values::Whole(vec![Whole::ZERO; count]),
@@ -105,6 +121,7 @@ impl SplitPanels {
         let mut panels = Self {
             depth,
             columns,
+            precision,
             values,
         };
         for (j, row) in rows.chunks_exact(depth).enumerate() {
@@ -115,7 +132,7 @@ impl SplitPanels {
         panels
     }
 
-    /// The matrix that was packed, `[columns, depth]`.
+    /// The matrix that was packed, `[columns, depth]`, as it was rounded.
     pub(super) fn to_rows_transposed(&self) -> Vec<f32> {
         (0..self.columns)
             .flat_map(|j| (0..self.depth).map(move |k| (j, k)))
@@ -154,13 +171,21 @@ impl SplitPanels {
         (tile, k % DEPTH / 2 * DEPTH, j % SIDE, k % 2)
     }
 
+    /// Of how many bf16 values a value of the left matrix is the sum, and one of this.
+    fn parts(&self) -> (usize, usize) {
+        let left = match self.precision {
+            Precision::Float32 => 3,
+            Precision::Bfloat16 => 1,
+        };
+        match &self.values {
+            Values::Split { parts, .. } => (left, *parts),
+            Values::Whole(_) => (left, 3),
+        }
+    }
+
     /// Bytes of a panel when it is used.
     fn panel_size(&self) -> usize {
-        let parts = match &self.values {
-            Values::Split { parts, .. } => *parts,
-            Values::Whole(_) => 3,
-        };
-        self.steps() * 2 * parts * size_of::<Tile>()
+        self.steps() * 2 * self.parts().1 * size_of::<Tile>()
     }
 
     /// Calls `work` for the panels `panels` with each of `pairs` pairs of row tiles, in an order in which
@@ -177,7 +202,7 @@ impl SplitPanels {
                 for pair in 0..pairs {
                     for panel in panels.clone() {
                         let tiles = &tiles[panel * size * parts..][..size * parts];
-                        work(pair, panel, Panel::Split(tiles, *parts));
+                        work(pair, panel, Panel::Split(tiles));
                     }
                 }
             }
@@ -198,7 +223,7 @@ impl SplitPanels {
                     }
                     for pair in 0..pairs {
                         for (panel, tiles) in run.clone().zip(split.chunks_exact(size)) {
-                            work(pair, panel, Panel::Split(tiles.as_flattened(), 3));
+                            work(pair, panel, Panel::Split(tiles.as_flattened()));
                         }
                     }
                 }
@@ -245,32 +270,35 @@ impl SplitPanels {
                 let wide = ends(panel + 1) - ends(panel);
                 let lines = lines.iter_mut().skip(pair * 2 * SIDE);
                 for (line, values) in lines.zip(block.chunks_exact(COLUMNS)) {
-                    line[first..][..wide].copy_from_slice(&values[..wide]);
+                    amx::copy_line(&mut line[first..][..wide], values);
                 }
             },
         );
     }
 
-    /// As [`Self::multiply`], into the left matrix of another product.
+    /// As [`Self::multiply`], into the left matrix of the product with `next`.
     pub(super) fn multiply_split(
         &self,
         x: &SplitRows,
         bias: &[f32],
         activation: Activation,
+        next: &Self,
         y: &mut SplitRows,
     ) {
-        y.reset(x.rows, self.columns);
-        let lines = y.tiles.chunks_exact_mut(y.steps).collect();
+        y.reset(x.rows, next);
+        let parts = y.parts;
+        let lines = y.tiles.chunks_exact_mut(y.steps * parts).collect();
         self.units(
             x,
             lines,
             2,
-            |panel| panel,
+            |panel| panel * parts,
             |lines, panels, pair, panel, block| {
                 activation.apply(block, &bias[panel * COLUMNS..][..COLUMNS]);
                 let lines = lines.iter_mut().skip(pair * 2);
                 for (line, block) in lines.zip(block.chunks_exact(SIDE * COLUMNS)) {
-                    line[panel - panels.start].set_rows(block, DEPTH, SIDE);
+                    let tiles = &mut line[(panel - panels.start) * parts..][..parts];
+                    amx::split_rows(block, DEPTH, SIDE, tiles);
                 }
             },
         );
@@ -289,7 +317,8 @@ impl SplitPanels {
         ends: impl Fn(usize) -> usize,
         sink: impl Fn(&mut [&mut [T]], &Range<usize>, usize, usize, &mut [f32]) + Sync,
     ) {
-        let steps = self.steps();
+        let parts = self.parts();
+        let line = self.steps() * parts.0; // tiles of 16 rows
         let pairs = x.rows.div_ceil(2 * SIDE);
         let (shares, step) = self.grid(pairs);
         let ranges: Vec<Range<usize>> = (0..shares)
@@ -297,7 +326,7 @@ impl SplitPanels {
             .collect();
         let mut units: Vec<Unit<'_, T>> = Vec::new();
         let mut lines = lines.into_iter();
-        for x in x.tiles.chunks(2 * step * steps) {
+        for x in x.tiles.chunks(2 * step * line) {
             let at = units.len();
             units.extend(ranges.iter().map(|r| (x, r.clone(), Vec::new())));
             for line in lines.by_ref().take(step * height) {
@@ -317,19 +346,17 @@ impl SplitPanels {
                 let mut block = Block([0.0; 2 * SIDE * COLUMNS]);
                 let mut scratch = [[Tile::ZERO; 3]; 4];
                 with_tiles(|tiles| {
-                    let pairs = x.len().div_ceil(2 * steps);
+                    let pairs = x.len().div_ceil(2 * line);
                     self.pass(panels.clone(), pairs, |pair, panel, right| {
-                        let x = &x[pair * 2 * steps..];
-                        let x = &x[..x.len().min(2 * steps)];
+                        let x = &x[pair * 2 * line..];
+                        let x = &x[..x.len().min(2 * line)];
                         match right {
-                            Panel::Split(right, parts) => {
-                                tiles.product(x, right, parts, &mut block)
-                            }
+                            Panel::Split(right) => tiles.product(x, right, parts, &mut block),
                             Panel::Whole(right) => {
                                 tiles.product_whole(x, right, &mut scratch, &mut block)
                             }
                         }
-                        let block = &mut block.0[..x.len() / steps * SIDE * COLUMNS];
+                        let block = &mut block.0[..x.len() / line * SIDE * COLUMNS];
                         sink(&mut lines, &panels, pair, panel, block);
                     });
                 });

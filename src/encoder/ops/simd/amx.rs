@@ -4,6 +4,7 @@
 //! of three bf16 values, so six tile products (all but the three that are smaller than the rounding of an
 //! f32 sum), summed in f32, give a product that is as good as an f32 one, more than twice as fast. A
 //! matrix whose values are f16 is exact in two parts and needs five products, one of bf16 values three.
+//! Where bf16 is good enough, one product does.
 //!
 //! Few rows wait for memory. Parts of f32 values would be half as much again to read as the values, so
 //! those are kept whole, and cut into parts while the step before is multiplied.
@@ -33,6 +34,34 @@ impl Tile {
     pub(in crate::encoder::ops) fn set(&mut self, index: usize, value: f32) -> f32 {
         self.0[index] = to_bf16(value);
         value - self.get(index)
+    }
+
+    /// A tile of the left matrix as one of the right matrix's transpose: pairs of steps change places with
+    /// rows.
+    pub(in crate::encoder::ops) fn pairs_transposed(&self) -> Self {
+        let mut tile = Self::ZERO;
+        for (row, values) in self.0.chunks_exact(DEPTH).enumerate() {
+            for (pair, steps) in values.chunks_exact(2).enumerate() {
+                tile.0[pair * DEPTH + 2 * row..][..2].copy_from_slice(steps);
+            }
+        }
+        tile
+    }
+
+    /// A tile of the right matrix, of 16 columns from `column` on, from the rows of its 32 steps.
+    pub(in crate::encoder::ops) fn paired(upper: &Self, lower: &Self, column: usize) -> Self {
+        let mut tile = Self::ZERO;
+        let rows = upper.0.chunks_exact(2 * DEPTH);
+        let rows = rows.chain(lower.0.chunks_exact(2 * DEPTH));
+        for (to, steps) in tile.0.chunks_exact_mut(DEPTH).zip(rows) {
+            let (even, odd) = steps.split_at(DEPTH);
+            let pairs = even[column..][..SIDE].iter().zip(&odd[column..][..SIDE]);
+            for (to, (even, odd)) in to.chunks_exact_mut(2).zip(pairs) {
+                to[0] = *even;
+                to[1] = *odd;
+            }
+        }
+        tile
     }
 
     /// The value at `index`.
@@ -80,31 +109,35 @@ pub(in crate::encoder::ops) fn parts(value: f32) -> usize {
     }
 }
 
-/// Tiles of the left matrix whose sum is a tile of f32 values, from the largest part to the smallest.
-#[derive(Debug, Clone, Copy)]
-#[repr(C)]
-pub(in crate::encoder::ops) struct Split([Tile; 3]);
-
-impl Split {
-    pub(in crate::encoder::ops) const ZERO: Self = Self([Tile::ZERO; 3]);
-
-    /// Sets the first `rows` rows from rows `stride` apart.
-    ///
-    /// Panics if there are more than 16, or `values` is too short: what the unsafe code relies on.
-    pub(in crate::encoder::ops) fn set_rows(&mut self, values: &[f32], stride: usize, rows: usize) {
-        assert!((1..=SIDE).contains(&rows) && values.len() >= (rows - 1) * stride + DEPTH);
-        #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16") {
-            // SAFETY: the features were just found; the assertion bounds what is read.
-            unsafe { x86::split(values.as_ptr(), stride, rows, self) };
-            return;
-        }
-        for row in 0..rows {
-            for (k, value) in values[row * stride..][..DEPTH].iter().enumerate() {
-                let mut rest = *value;
-                for part in &mut self.0 {
-                    rest = part.set(row * DEPTH + k, rest);
-                }
+/// Sets the first `rows` rows of the left matrix's tiles `to`, whose sum is a tile of f32 values from rows
+/// `stride` apart: from the largest part to the smallest, as many as there are tiles; the last is rounded.
+///
+/// Panics if there are more than 16 rows, or `values` is too short: what the unsafe code relies on.
+pub(in crate::encoder::ops) fn split_rows(
+    values: &[f32],
+    stride: usize,
+    rows: usize,
+    to: &mut [Tile],
+) {
+    assert!((1..=SIDE).contains(&rows) && values.len() >= (rows - 1) * stride + DEPTH);
+    #[cfg(target_arch = "x86_64")]
+    if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bf16") {
+        let values = values.as_ptr();
+        // SAFETY: the features were just found; the assertion bounds what is read.
+        unsafe {
+            match to {
+                [tile] => x86::split(values, stride, rows, [tile]),
+                [a, b, c] => x86::split(values, stride, rows, [a, b, c]),
+                _ => unreachable!("one part, or three"),
+            }
+        };
+        return;
+    }
+    for row in 0..rows {
+        for (k, value) in values[row * stride..][..DEPTH].iter().enumerate() {
+            let mut rest = *value;
+            for part in to.iter_mut() {
+                rest = part.set(row * DEPTH + k, rest);
             }
         }
     }
@@ -126,6 +159,14 @@ fn from_bf16(bits: u16) -> f32 {
 /// Products of up to 32 rows and 32 columns.
 #[repr(C, align(64))]
 pub(in crate::encoder::ops) struct Block(pub [f32; 2 * SIDE * COLUMNS]);
+
+/// Copies the first `to.len()` values of a block's line: all of them, nearly always.
+pub(in crate::encoder::ops) fn copy_line(to: &mut [f32], line: &[f32]) {
+    match <&mut [f32; COLUMNS]>::try_from(&mut *to) {
+        Ok(whole) => whole.copy_from_slice(&line[..COLUMNS]),
+        Err(_) => to.copy_from_slice(&line[..to.len()]),
+    }
+}
 
 /// Whether this machine has AMX for bf16 and the kernel lets this process use it. Asked once.
 pub(in crate::encoder::ops) fn available() -> bool {
@@ -172,52 +213,54 @@ pub(in crate::encoder::ops) fn with_tiles<T>(work: impl FnOnce(&Tiles) -> T) -> 
 }
 
 impl Tiles {
-    /// `block = left x right`: one or two row tiles, `[row tiles, depth / 32]`, and the two column
-    /// tiles of a panel, `[depth / 32, 2, parts]`. Every value is one sum in order of the depth.
+    /// `block = left x right`: one or two row tiles, `[row tiles, depth / 32, parts.0]`, and the two column
+    /// tiles of a panel, `[depth / 32, 2, parts.1]`. Every value is one sum in order of the depth.
     pub(in crate::encoder::ops) fn product(
         &self,
-        left: &[Split],
+        left: &[Tile],
         right: &[Tile],
-        parts: usize,
+        parts: (usize, usize),
         block: &mut Block,
     ) {
-        let steps = right.len() / (2 * parts);
-        assert!(steps > 0 && right.len() == 2 * parts * steps);
-        assert!(left.len() == steps || left.len() == 2 * steps);
+        let steps = right.len() / (2 * parts.1);
+        assert!(steps > 0 && right.len() == 2 * parts.1 * steps);
+        assert!(left.len() == parts.0 * steps || left.len() == 2 * parts.0 * steps);
         #[cfg(target_arch = "x86_64")]
         {
-            let product = match (left.len() / steps, parts) {
-                (1, 1) => x86::product_1_1,
-                (1, 2) => x86::product_1_2,
-                (1, 3) => x86::product_1_3,
-                (2, 1) => x86::product_2_1,
-                (2, 2) => x86::product_2_2,
-                (2, 3) => x86::product_2_3,
-                _ => unreachable!("a value has one to three parts"),
+            let product = match (left.len() / (parts.0 * steps), parts) {
+                (1, (1, 1)) => x86::product_1_rounded,
+                (1, (3, 1)) => x86::product_1_1,
+                (1, (3, 2)) => x86::product_1_2,
+                (1, (3, 3)) => x86::product_1_3,
+                (2, (1, 1)) => x86::product_2_rounded,
+                (2, (3, 1)) => x86::product_2_1,
+                (2, (3, 2)) => x86::product_2_2,
+                (2, (3, 3)) => x86::product_2_3,
+                _ => unreachable!("one part of each, or three and one to three"),
             };
             // SAFETY: `Tiles` exist only where the instructions do and after the set-up; `left` holds
-            // `steps` splits for each row tile, `right` two of `parts` tiles for each step, and
-            // `block` 32 x 32 values.
+            // `parts.0` tiles for each of `steps` steps of each row tile, `right` two of `parts.1` for
+            // each step, and `block` 32 x 32 values.
             unsafe { product(steps, left.as_ptr(), right.as_ptr(), block) };
         }
     }
 
-    /// As [`Self::product`], of whole values, which are split on the way, two steps in
+    /// As [`Self::product`] of three parts each, of whole values, which are split on the way, two steps in
     /// `scratch` at once.
     pub(in crate::encoder::ops) fn product_whole(
         &self,
-        left: &[Split],
+        left: &[Tile],
         right: &[Whole],
         scratch: &mut [[Tile; 3]; 4],
         block: &mut Block,
     ) {
         let steps = right.len() / 2;
         assert!(steps > 0 && right.len() == 2 * steps);
-        assert!(left.len() == steps || left.len() == 2 * steps);
+        assert!(left.len() == 3 * steps || left.len() == 6 * steps);
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above; `right` holds two tiles for each step.
+        // SAFETY: as above; `left` holds three tiles for each step, `right` two.
         unsafe {
-            if left.len() == steps {
+            if left.len() == 3 * steps {
                 x86::product_whole_1(steps, left.as_ptr(), right.as_ptr(), scratch, block);
             } else {
                 x86::product_whole_2(steps, left.as_ptr(), right.as_ptr(), scratch, block);
@@ -236,7 +279,7 @@ mod x86 {
         _mm512_srli_epi32, _mm512_store_si512, _mm512_sub_ps,
     };
 
-    use super::{Block, DEPTH, SIDE, Split, Tile, Whole};
+    use super::{Block, DEPTH, SIDE, Tile, Whole};
 
     /// AMX-TILE and AMX-BF16.
     pub(super) fn has_tiles() -> bool {
@@ -342,8 +385,12 @@ mod x86 {
         };
     }
 
-    /// A step of the depth: the products of all parts but the smallest, each part loaded once if it can be.
+    /// A step of the depth: the products of all parts but the smallest, each part loaded once if it can be;
+    /// rounded values have but one.
     macro_rules! step {
+        ($rows:tt, rounded) => {
+            concat!(right!(0 of 1), left!($rows, 0), dot!($rows))
+        };
         ($rows:tt, 1) => {
             concat!(
                 right!(0 of 1),
@@ -380,21 +427,21 @@ mod x86 {
         };
     }
 
-    /// A product of `$rows` row tiles with a panel of two column tiles of `$parts` parts.
+    /// A product of `$rows` row tiles of `$left` parts with a panel of two column tiles of `$right` parts.
     macro_rules! product {
-        ($name:ident, $rows:tt, $parts:tt) => {
+        ($name:ident, $rows:tt, $step:tt, $left:literal x $right:literal) => {
             /// # Safety
-            /// After [`configure`]; `left` must hold `steps` splits for each row tile, and `right`
-            /// twice `steps` splits.
+            /// After [`configure`]; `left` must hold `$left` tiles for each of `steps` steps of each row
+            /// tile, and `right` twice `$right` for each step.
             pub(super) unsafe fn $name(
                 steps: usize,
-                left: *const Split,
+                left: *const Tile,
                 right: *const Tile,
                 block: &mut Block,
             ) {
-                // SAFETY: each step reads a split of each row tile (3072 bytes each, the second tile
-                // `steps` splits after the first) and two of `right`, of 1024 bytes a part; the stores
-                // write 16 rows of 128 bytes of `block` for each row tile, which has 32.
+                // SAFETY: each step reads `$left` tiles of 1024 bytes of each row tile (the second one
+                // `steps` steps after the first) and twice `$right` of `right`; the stores write 16
+                // rows of 128 bytes of `block` for each row tile, which has 32.
                 unsafe {
                     asm!(
                         "tilezero tmm0",
@@ -402,15 +449,15 @@ mod x86 {
                         "tilezero tmm2",
                         "tilezero tmm3",
                         "2:",
-                        step!($rows, $parts),
-                        "add {left}, 3072",
-                        "add {second}, 3072",
-                        concat!("add {right}, 2 * 1024 * ", $parts),
+                        step!($rows, $step),
+                        concat!("add {left}, 1024 * ", $left),
+                        concat!("add {second}, 1024 * ", $left),
+                        concat!("add {right}, 2 * 1024 * ", $right),
                         "dec {steps}",
                         "jnz 2b",
                         store!($rows),
                         left = inout(reg) left => _,
-                        second = inout(reg) left.wrapping_add(steps) => _,
+                        second = inout(reg) left.wrapping_add(steps * $left) => _,
                         right = inout(reg) right => _,
                         steps = inout(reg) steps => _,
                         line = in(reg) 64_usize,
@@ -425,12 +472,14 @@ mod x86 {
         };
     }
 
-    product!(product_1_1, 1, 1);
-    product!(product_1_2, 1, 2);
-    product!(product_1_3, 1, 3);
-    product!(product_2_1, 2, 1);
-    product!(product_2_2, 2, 2);
-    product!(product_2_3, 2, 3);
+    product!(product_1_rounded, 1, rounded, 1 x 1);
+    product!(product_1_1, 1, 1, 3 x 1);
+    product!(product_1_2, 1, 2, 3 x 2);
+    product!(product_1_3, 1, 3, 3 x 3);
+    product!(product_2_rounded, 2, rounded, 1 x 1);
+    product!(product_2_1, 2, 1, 3 x 1);
+    product!(product_2_2, 2, 2, 3 x 2);
+    product!(product_2_3, 2, 3, 3 x 3);
 
     /// Cuts rows of a tile of the next step into three parts, as [`cut`] does.
     macro_rules! cuts {
@@ -477,12 +526,12 @@ mod x86 {
     macro_rules! product_whole {
         ($name:ident, $rows:tt) => {
             /// # Safety
-            /// After [`configure`]; `left` must hold `steps` splits for each row tile, `right` two tiles
-            /// for each step, and `scratch` two tiles for each of two steps.
+            /// After [`configure`]; `left` must hold three tiles for each of `steps` steps of each row
+            /// tile, `right` two for each step, and `scratch` two of three parts for each of two steps.
             #[target_feature(enable = "avx512f")]
             pub(super) unsafe fn $name(
                 steps: usize,
-                left: *const Split,
+                left: *const Tile,
                 right: *const Whole,
                 scratch: &mut [[Tile; 3]; 4],
                 block: &mut Block,
@@ -524,7 +573,7 @@ mod x86 {
                         left!($rows, 1), dot!($rows),
                         store!($rows),
                         left = inout(reg) left => _,
-                        second = inout(reg) left.wrapping_add(steps) => _,
+                        second = inout(reg) left.wrapping_add(3 * steps) => _,
                         right = inout(reg) right.wrapping_add(2) => _,
                         now = inout(reg) scratch.as_mut_ptr() => _,
                         next = inout(reg) scratch.as_mut_ptr().wrapping_add(2) => _,
@@ -546,12 +595,17 @@ mod x86 {
     product_whole!(product_whole_1, 1);
     product_whole!(product_whole_2, 2);
 
-    /// Splits `rows` rows of 32 values, `stride` apart.
+    /// [`super::split_rows`].
     ///
     /// # Safety
     /// The features must be present; `rows` at most 16, and `values` valid for every row.
     #[target_feature(enable = "avx512f,avx512bf16")]
-    pub(super) unsafe fn split(values: *const f32, stride: usize, rows: usize, to: &mut Split) {
+    pub(super) unsafe fn split<const PARTS: usize>(
+        values: *const f32,
+        stride: usize,
+        rows: usize,
+        mut to: [&mut Tile; PARTS],
+    ) {
         for row in 0..rows {
             for half in [0, DEPTH / 2] {
                 let at = row * DEPTH + half;
@@ -559,7 +613,7 @@ mod x86 {
                 // rows of 32; __m256bh is 16 u16.
                 unsafe {
                     let mut rest = _mm512_loadu_ps(values.add(row * stride + half));
-                    for part in &mut to.0 {
+                    for part in &mut to {
                         let part16: __m256i =
                             std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(rest));
                         let back: __m512i = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(part16));
