@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use super::items::{self, Item};
 use super::json::{self, Members, Value, elements, members};
 use super::texts::{DEPTH, Unreadable, select};
-use super::{Format, Literal};
+use super::{Format, Literal, Passage};
 use crate::guard::Role;
 
 /// Keys of a part whose texts go on from event to event.
@@ -22,8 +22,6 @@ const TEXTS: [&str; 7] = [
 ];
 /// The part of texts that are there at once.
 const WHOLE: &str = "whole";
-/// Keys of a part that say what it is.
-const KINDS: [&str; 4] = ["type", "id", "format", "signature"];
 
 /// One of the texts of a stream: those of a choice or block, and of what part of it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,7 +58,7 @@ pub(in super::super) struct Event<'b> {
     pub(in super::super) deltas: Vec<(Channel, Literal<'b>)>,
     /// Texts that are there at once, of these choices, and who says them; most of them went by in parts
     /// before.
-    pub(in super::super) wholes: Vec<(u64, Role, Literal<'b>)>,
+    pub(in super::super) wholes: Vec<(u64, Role, Passage<'b>)>,
     /// Values that say the same in other ways: the probabilities of each token.
     pub(in super::super) echoes: Vec<&'b str>,
     /// Choices or blocks that end with it.
@@ -104,26 +102,19 @@ impl<'b> Event<'b> {
         }
     }
 
-    fn push(&mut self, choice: u64, part: &'static str, index: u64, literal: Literal<'b>) {
+    fn push(&mut self, choice: u64, part: &str, index: u64, literal: Literal<'b>) {
         let channel = Channel {
             choice,
             role: Role::Assistant,
-            part: part.into(),
+            part: part.to_owned().into(),
             index,
         };
         self.deltas.push((channel, literal));
     }
 
-    /// The texts under a key: a string, or parts with a text each. What else a part has is read as a text
-    /// of its own.
-    fn content(
-        &mut self,
-        choice: u64,
-        part: &'static str,
-        index: u64,
-        raw: &'b RawValue,
-        depth: usize,
-    ) {
+    /// The texts under a key: a string, or parts with a text each. What else a part has, such as what it
+    /// cites, is there at once.
+    fn content(&mut self, choice: u64, part: &str, index: u64, raw: &'b RawValue, depth: usize) {
         let Some(depth) = depth.checked_sub(1) else {
             self.too_deep = true;
             return;
@@ -140,8 +131,8 @@ impl<'b> Event<'b> {
                     let key = key.to_ascii_lowercase();
                     if TEXTS.contains(&&*key) {
                         self.content(choice, part, index, value, depth);
-                    } else if !KINDS.contains(&&*key) {
-                        self.content(choice, "other", index, value, depth);
+                    } else {
+                        self.whole(choice, Item::within(&object, &key, value, depth));
                     }
                 }
             }
@@ -149,9 +140,17 @@ impl<'b> Event<'b> {
         }
     }
 
-    fn contents(&mut self, choice: u64, part: &'static str, object: &Members<'b>, key: &str) {
-        for value in object.all(key) {
-            self.content(choice, part, 0, value, DEPTH);
+    /// What is there at once.
+    fn whole(&mut self, choice: u64, item: Option<Item<'b>>) {
+        match item {
+            Some(item) => {
+                let said = item.said.into_iter();
+                let said = said.filter(|(_, passage)| !passage.decode().is_empty());
+                self.wholes
+                    .extend(said.map(|(role, passage)| (choice, role, passage)));
+                self.echoes.extend(item.echoes);
+            }
+            None => self.too_deep = true,
         }
     }
 
@@ -186,17 +185,19 @@ impl<'b> Event<'b> {
             self.echoes
                 .extend(choice.all("logprobs").map(RawValue::get));
         }
+        for error in members(raw).all("error") {
+            self.whole(0, Item::under("error", error, DEPTH));
+        }
     }
 
+    /// Every string that a delta holds is the next part of a text of its key.
     fn openai(&mut self, choice: u64, delta: &Members<'b>) {
-        for part in [
-            "content",
-            "refusal",
-            "reasoning_content",
-            "reasoning",
-            "reasoning_details",
-        ] {
-            self.contents(choice, part, delta, part);
+        for (key, value) in delta.named() {
+            let key = key.to_ascii_lowercase();
+            let known = ["audio", "tool_calls", "function_call"].contains(&&*key);
+            if !known && !items::marks(&key) {
+                self.content(choice, &key, 0, value, DEPTH);
+            }
         }
         for audio in delta.all("audio") {
             self.strings(choice, "audio", 0, &members(audio), "transcript");
@@ -219,13 +220,19 @@ impl<'b> Event<'b> {
         let index = event.number("index").unwrap_or(0);
         for delta in event.all("delta").chain(event.all("content_block")) {
             let delta = members(delta);
-            for part in ["text", "thinking", "partial_json", "citation", "content"] {
-                self.contents(index, part, &delta, part);
+            for (key, value) in delta.named() {
+                match &*key.to_ascii_lowercase() {
+                    key @ ("text" | "thinking" | "partial_json") => {
+                        self.content(index, key, 0, value, DEPTH);
+                    }
+                    key => self.whole(index, Item::within(&delta, key, value, DEPTH)),
+                }
             }
-            self.strings(index, "input", 0, &delta, "input");
         }
         for message in event.all("message") {
-            self.contents(index, "content", &members(message), "content");
+            for content in members(message).all("content") {
+                self.whole(index, Item::under("content", content, DEPTH));
+            }
         }
         match event.string("type").as_deref() {
             Some("content_block_stop") => self.ended.push(index),
@@ -248,15 +255,15 @@ impl<'b> Event<'b> {
                     let response = members(value);
                     let output = response.all("output").flat_map(items::items);
                     for (item, value) in (0..).zip(output) {
-                        self.whole(item, "", value);
+                        self.whole(item, Item::under("", value, DEPTH));
                     }
                     for error in response.all("error") {
-                        self.whole(item, "error", error);
+                        self.whole(item, Item::under("error", error, DEPTH));
                     }
                 }
                 "logprobs" => self.echoes.push(value.get()),
                 key if items::marks(key) => {}
-                key => self.whole(item, key, value),
+                key => self.whole(item, Item::under(key, value, DEPTH)),
             }
         }
         match kind {
@@ -299,20 +306,6 @@ impl<'b> Event<'b> {
             }
         }
     }
-
-    /// What stands under a key of an event at once.
-    fn whole(&mut self, choice: u64, key: &str, raw: &'b RawValue) {
-        match Item::under(key, raw, DEPTH) {
-            Some(item) => {
-                let said = item.said.into_iter();
-                let said = said.filter(|(_, literal)| !literal.decode().is_empty());
-                self.wholes
-                    .extend(said.map(|(role, literal)| (choice, role, literal)));
-                self.echoes.extend(item.echoes);
-            }
-            None => self.too_deep = true,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -341,8 +334,10 @@ mod tests {
         let found = vec![part(1, "content", "a"), part(1, "tool_call", "{")];
         assert_eq!(read(&Format::Chat, chunk), (found, Vec::new(), false));
         let parts = r#"{"choices":[{"delta":{"Content":[{"type":"x","text":"a","note":"b"}]}}]}"#;
-        let found = vec![part(0, "content", "a"), part(0, "other", "b")];
+        let found = vec![part(0, "content", "a")];
         assert_eq!(read(&Format::Chat, parts), (found, Vec::new(), false));
+        let whole = Event::read(&Format::Chat, parts).unwrap().wholes;
+        assert_eq!(whole.len(), 1);
         let chunk = r#"{"choices":[{"text":"b","finish_reason":null}]}"#;
         let found = vec![part(0, "completion", "b")];
         assert_eq!(
@@ -375,6 +370,42 @@ mod tests {
             assert_eq!(wholes, [(1, "d".into())]);
             assert_eq!((event.ended, event.ends_all), (ended, ends_all));
         }
+        // What is there at once is no part of another text, and what nobody reads is left alone.
+        for (event, expected) in [
+            (
+                r#"{"type":"content_block_start","index":1,"content_block":{"type":"web_search_tool_result","tool_use_id":"x","content":[{"type":"web_search_result","url":"u","title":"t","encrypted_content":"AA","page_age":"May"}]}}"#,
+                &[(Role::Tool, "u"), (Role::Tool, "t")][..],
+            ),
+            (
+                r#"{"type":"content_block_delta","index":1,"delta":{"type":"citations_delta","citation":{"type":"char_location","cited_text":"c","document_title":"d"}}}"#,
+                &[(Role::Assistant, "c"), (Role::Assistant, "d")],
+            ),
+            (
+                r#"{"type":"content_block_start","index":1,"content_block":{"type":"tool_use","id":"t","name":"f","input":{"a":1}}}"#,
+                &[(Role::Assistant, "a: 1\n")],
+            ),
+            (
+                r#"{"error":{"message":"m","type":"t"}}"#,
+                &[(Role::Tool, "m")],
+            ),
+            (
+                r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"}}"#,
+                &[],
+            ),
+        ] {
+            let event = Event::read(&Format::Messages, event).unwrap();
+            assert_eq!(event.deltas, []);
+            let wholes = event.wholes.iter();
+            let wholes: Vec<_> = wholes.map(|(_, role, p)| (*role, p.decode())).collect();
+            let expected: Vec<_> = expected.iter().map(|(r, t)| (*r, (*t).into())).collect();
+            assert_eq!(wholes, expected);
+        }
+        let delta = r#"{"choices":[{"delta":{"reasoning_details":[{"type":"x","text":"r","data":"AA"}],"reasoning_text":"s"}}]}"#;
+        let found = vec![
+            part(0, "reasoning_details", "r"),
+            part(0, "reasoning_text", "s"),
+        ];
+        assert_eq!(read(&Format::Chat, delta), (found, Vec::new(), false));
         // What a program writes to one output is no part of what it writes to the other.
         let delta = r#"{"type":"response.shell_call_output_content.delta","output_index":1,"command_index":2,"delta":{"stdout":"o","stderr":"e"}}"#;
         let event = Event::read(&Format::Responses, delta).unwrap();

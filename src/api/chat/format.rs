@@ -44,7 +44,7 @@ impl Format {
         if let Some(pointers) = configured.iter().find(|p| path.starts_with(&p.path)) {
             return Some(Self::Pointers(Arc::new(pointers.clone())));
         }
-        if path.ends_with("/chat/completions") {
+        if path.ends_with("/chat/completions") || path.contains("/chat/completions/") {
             Some(Self::Chat)
         } else if path.ends_with("/completions") {
             Some(Self::Completions)
@@ -122,6 +122,12 @@ mod tests {
         assert_eq!(of("/v1/chat/completions"), Some(Format::Chat));
         let azure = "/openai/deployments/x/chat/completions?api-version=2024";
         assert_eq!(of(azure), Some(Format::Chat));
+        for path in ["/c-1", "/c-1/messages"] {
+            assert_eq!(
+                of(&format!("/v1/chat/completions{path}")),
+                Some(Format::Chat)
+            );
+        }
         assert_eq!(of("/v1/completions/"), Some(Format::Completions));
         assert_eq!(of("/v1/messages"), Some(Format::Messages));
         for path in ["", "/resp_1?stream=true", "/resp_1/input_items", "/compact"] {

@@ -1,14 +1,15 @@
-//! The items of OpenAI's Responses API: messages, reasoning, calls of tools and what came of them.
+//! Messages and their parts, reasoning, calls of tools and what came of them, in whatever form providers give
+//! them: every string is read that is not known to say nothing.
 
 use serde_json::value::RawValue;
 
-use super::Literal;
+use super::Passage;
 use super::json::{self, Members, Value};
 use crate::guard::Role;
 
 /// Keys of an item, or of a part of one, whose strings say nothing to people or models: kinds, names of
 /// things, settings, pictures and files, definitions of tools.
-const MARKS: [&str; 39] = [
+const MARKS: [&str; 54] = [
     "type",
     "id",
     "name",
@@ -42,6 +43,21 @@ const MARKS: [&str; 39] = [
     "server_label",
     "approval_request_id",
     "encrypted_content",
+    "encrypted_index",
+    "signature",
+    "thought_signature",
+    "media_type",
+    "cache_control",
+    "page_age",
+    "tool_call_id",
+    "tool_use_id",
+    "stop_reason",
+    "stop_sequence",
+    "finish_reason",
+    "logit_bias",
+    "video_url",
+    "audio_url",
+    "native_finish_reason",
     "obfuscation",
     "prompt_cache_breakpoint",
     "tools",
@@ -50,15 +66,17 @@ const MARKS: [&str; 39] = [
     "output_schema",
 ];
 /// Keys under which callers and models name things as they like: all strings there are read.
-const FREE: [&str; 5] = ["arguments", "attributes", "env", "input", "error"];
+const FREE: [&str; 6] = ["arguments", "args", "attributes", "env", "input", "error"];
+/// Those whose names say what the values are.
+const FIELDS: [&str; 5] = ["arguments", "args", "attributes", "env", "input"];
 /// Keys of what a tool gave back.
 const OUTPUTS: [&str; 5] = ["output", "outputs", "results", "logs", "error"];
 
 /// What an item says.
 #[derive(Debug, Default)]
 pub(super) struct Item<'b> {
-    /// Its strings, in the order in which they stand, and who says them.
-    pub(super) said: Vec<(Role, Literal<'b>)>,
+    /// Its texts, in the order in which they stand, and who says them.
+    pub(super) said: Vec<(Role, Passage<'b>)>,
     /// Values that say the same in other ways: the probabilities of each token.
     pub(super) echoes: Vec<&'b str>,
 }
@@ -93,16 +111,29 @@ impl<'b> Item<'b> {
         item.add(raw, role, depth).map(|()| item)
     }
 
+    /// Reads what stands under `key` in `part`, of what the model says.
+    pub(super) fn within(
+        part: &Members<'b>,
+        key: &str,
+        raw: &'b RawValue,
+        depth: usize,
+    ) -> Option<Self> {
+        let mut item = Self::default();
+        let role = part_speaker(part, Role::Assistant);
+        item.member(part, key, raw, role, depth).map(|()| item)
+    }
+
     fn add(&mut self, raw: &'b RawValue, role: Role, depth: usize) -> Option<()> {
         let depth = depth.checked_sub(1)?;
         match json::open(raw) {
-            Value::String(literal) => self.said.push((role, literal)),
+            Value::String(literal) => self.said.push((role, literal.into())),
             Value::Array(elements) => {
                 for element in elements {
                     self.add(element, role, depth)?;
                 }
             }
             Value::Object(members) => {
+                let role = part_speaker(&members, role);
                 for (key, value) in members.named() {
                     self.member(&members, &key.to_ascii_lowercase(), value, role, depth)?;
                 }
@@ -131,13 +162,39 @@ impl<'b> Item<'b> {
             "logprobs" => self.echoes.push(value.get()),
             // Pictures, which stand in the item as base64.
             "result" if is(of, "image_generation_call") => {}
-            "url" if value.get().starts_with("\"data:") => {}
+            // Pictures and files, in place or elsewhere.
+            "url" if value.get().starts_with("\"data:") || is(of, "url") => {}
+            // Base64 but where it says that it is text.
+            "data" if !is(of, "text") => {}
+            key if FIELDS.contains(&key) => self.fields(value, role, depth)?,
             key if FREE.contains(&key) => {
                 let strings = json::strings_within(value, depth)?.into_iter();
-                self.said.extend(strings.map(|literal| (role, literal)));
+                self.said
+                    .extend(strings.map(|literal| (role, literal.into())));
             }
             key if marks(key) => {}
             _ => self.add(value, role, depth)?,
+        }
+        Some(())
+    }
+}
+
+impl<'b> Item<'b> {
+    /// Adds what a tool is called with: a text, or an object whose names say what the values are.
+    fn fields(&mut self, value: &'b RawValue, role: Role, depth: usize) -> Option<()> {
+        json::strings_within(value, depth)?;
+        match json::open(value) {
+            Value::String(literal) => {
+                self.said
+                    .push((role, Passage::of_arguments(literal, depth)));
+            }
+            Value::Array(elements) => {
+                for element in elements {
+                    self.fields(element, role, depth)?;
+                }
+            }
+            Value::Object(_) => self.said.push((role, Passage::Fields(value.get()))),
+            Value::Other => {}
         }
         Some(())
     }
@@ -173,6 +230,18 @@ fn speaker(item: &Members<'_>, unnamed: Role) -> Role {
     }
 }
 
+/// Who speaks in a part of what `role` says.
+fn part_speaker(part: &Members<'_>, role: Role) -> Role {
+    // Of several kinds nobody knows which another reader takes.
+    let kinds = part.all("type").count();
+    match part.string("type").as_deref() {
+        Some(_) if kinds != 1 => role,
+        Some(kind) if kind.ends_with("tool_result") => Role::Tool,
+        Some("document" | "search_result") => Role::Document,
+        _ => role,
+    }
+}
+
 /// Whom a message names as its speaker.
 pub(super) fn named(message: &Members<'_>) -> Role {
     let roles = message.all("role").count();
@@ -196,11 +265,11 @@ mod tests {
         for (item, expected) in [
             (
                 r#"{"type":"function_call","name":"f","call_id":"c","arguments":"{\"q\":1}"}"#,
-                "Assistant {\"q\":1}",
+                "Assistant q: 1\n",
             ),
             (
                 r#"{"type":"tool_search_call","execution":"client","arguments":{"name":"Jane","detail":"key"}}"#,
-                "Assistant Jane, Assistant key",
+                "Assistant name: Jane\ndetail: key\n",
             ),
             (
                 r#"{"type":"function_call_output","call_id":"c","output":"res"}"#,
@@ -228,7 +297,7 @@ mod tests {
             ),
             (
                 r#"{"type":"file_search_call","queries":["q"],"results":[{"file_id":"f","text":"t","attributes":{"name":"Jane"}}]}"#,
-                "Assistant q, Tool t, Tool Jane",
+                "Assistant q, Tool t, Tool name: Jane\n",
             ),
             (
                 r#"{"type":"code_interpreter_call","code":"c","outputs":[{"type":"logs","logs":"l"},{"type":"image","url":"data:image/png;base64,AA"}]}"#,
@@ -236,7 +305,7 @@ mod tests {
             ),
             (
                 r#"{"type":"local_shell_call","action":{"type":"exec","command":["ls"],"env":{"FORMAT":"x"}}}"#,
-                "Assistant ls, Assistant x",
+                "Assistant ls, Assistant FORMAT: x\n",
             ),
             (
                 r#"{"type":"shell_call_output","output":[{"stdout":"o","stderr":"e","outcome":{"type":"exit"}}]}"#,

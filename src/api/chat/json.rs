@@ -98,6 +98,11 @@ impl<'b> Members<'b> {
         self.0.iter().map(|(name, value)| (name.decode(), *value))
     }
 
+    /// Every key as it stands, with its value.
+    pub(super) fn literals(&self) -> impl Iterator<Item = (Literal<'b>, &'b RawValue)> {
+        self.0.iter().copied()
+    }
+
     /// The last value under `key`, which most readers take, if it is a string.
     pub(super) fn string(&self, key: &str) -> Option<String> {
         match open(self.all(key).last()?) {

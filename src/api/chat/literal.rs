@@ -4,8 +4,6 @@ use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::ops::Range;
 
-use crate::guard::Replacement;
-
 /// What stands between the quotes of a JSON string.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) struct Literal<'b>(&'b str);
@@ -63,22 +61,37 @@ impl<'b> Literal<'b> {
             })
             .collect()
     }
-
-    /// As [`Literal::edits`], for what the guard replaces.
-    pub(in super::super) fn redact(self, body: &str, replaced: &[Replacement]) -> Vec<Edit> {
-        let spans = replaced.iter().map(|r| (r.span.clone(), r.text.as_str()));
-        self.edits(body, spans)
-    }
 }
 
 /// Bytes of a body, and what to put in their place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in super::super) struct Edit {
-    range: Range<usize>,
-    text: String,
+    pub(super) range: Range<usize>,
+    pub(super) text: String,
 }
 
 impl Edit {
+    /// Makes a string of `digits`, a number in `body`, with `replacements` in it.
+    pub(super) fn quote(body: &str, digits: &str, replacements: &[(Range<usize>, &str)]) -> Self {
+        let start = digits.as_ptr() as usize - body.as_ptr() as usize;
+        let mut text = digits.to_owned();
+        for (span, replacement) in replacements.iter().rev() {
+            text.replace_range(span.clone(), replacement);
+        }
+        Self {
+            range: start..start + digits.len(),
+            text: format!("\"{}\"", escape(&text)),
+        }
+    }
+
+    /// The same edit, of a body in which this one stands behind `bytes` others.
+    pub(super) fn behind(self, bytes: usize) -> Self {
+        Self {
+            range: self.range.start + bytes..self.range.end + bytes,
+            ..self
+        }
+    }
+
     /// Puts `null` in the place of a value of `body`.
     pub(in super::super) fn silence(body: &str, value: &str) -> Self {
         let start = value.as_ptr() as usize - body.as_ptr() as usize;

@@ -3,10 +3,11 @@
 //!
 //! - [`json`] — values where they stand.
 //! - [`literal`] — one string, and replacements in it.
+//! - [`passage`] — a text: a string, or the fields of an object.
 //! - [`path`] — paths as servers take them.
 //! - [`format`] — the providers' formats, by path.
 //! - [`texts`] — the texts of a whole body.
-//! - [`items`] — what OpenAI's Responses API puts messages and calls of tools in.
+//! - [`items`] — messages, their parts, and calls of tools.
 //! - [`sse`] — the events of a body that streams.
 //! - [`events`] — the texts of one.
 //! - [`scan`] — all of them through the guard.
@@ -16,6 +17,7 @@ pub(super) mod format;
 mod items;
 mod json;
 mod literal;
+mod passage;
 mod path;
 pub(super) mod scan;
 pub(super) mod sse;
@@ -24,5 +26,6 @@ mod texts;
 pub(super) use format::Format;
 pub use format::Pointers;
 pub(super) use literal::{Edit, Literal, apply};
+pub(super) use passage::{Passage, Place};
 pub(super) use path::normalised;
 pub(super) use texts::{Texts, Unreadable};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::literal::{Edit, apply};
-use super::{Literal, Texts};
+use super::{Passage, Texts};
 use crate::api::service::Service;
 use crate::api::status::ApiError;
 use crate::api::summary::Summary;
@@ -40,18 +40,18 @@ pub(in super::super) async fn scan(
 ) -> Result<Scanned, ApiError> {
     let mut summary = Summary::default();
     let mut edits: Vec<Edit> = Vec::new();
-    let (literals, segments): (Vec<Literal<'_>>, Vec<Segment>) = texts
+    let (passages, segments): (Vec<Passage<'_>>, Vec<Segment>) = texts
         .texts
         .iter()
-        .map(|t| (t.literal, t.role, t.literal.decode()))
+        .map(|t| (t.passage, t.role, t.passage.decode()))
         .filter(|(_, _, said)| !said.is_empty())
-        .map(|(literal, role, said)| {
+        .map(|(passage, role, said)| {
             let segment = Segment {
                 role,
                 text: Arc::from(&*said),
                 id: None,
             };
-            (literal, segment)
+            (passage, segment)
         })
         .unzip();
     let check = Check {
@@ -66,8 +66,10 @@ pub(in super::super) async fn scan(
     let _permit = service.permit()?;
     for (first, verdict) in service.check_long(check).await? {
         for redacted in &verdict.redacted {
-            if let Some(literal) = literals.get(first + redacted.segment) {
-                edits.extend(literal.redact(body, &redacted.replaced));
+            if let Some(passage) = passages.get(first + redacted.segment) {
+                let replaced = redacted.replaced.iter();
+                let replaced = replaced.map(|r| (r.span.clone(), r.text.as_str()));
+                edits.extend(passage.edits(body, replaced));
             }
         }
         summary.add(&verdict);

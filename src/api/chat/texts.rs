@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 
 use super::items::{self, Item};
 use super::json::{self, Members, Value, elements, members};
-use super::{Format, Literal};
+use super::{Format, Passage};
 use crate::guard::Role;
 
 /// A text where it stands.
@@ -13,7 +13,7 @@ pub(in super::super) struct Text<'b> {
     /// Who speaks.
     pub(in super::super) role: Role,
     /// What is said.
-    pub(in super::super) literal: Literal<'b>,
+    pub(in super::super) passage: Passage<'b>,
 }
 
 /// What is wrong with a body that should be understood.
@@ -29,6 +29,16 @@ pub(in super::super) enum Unreadable {
 
 /// Levels of JSON within which texts are looked for.
 pub(super) const DEPTH: usize = 32;
+/// Keys of a message that a body may have in its own place.
+const SAID: [&str; 7] = [
+    "content",
+    "refusal",
+    "reasoning_content",
+    "reasoning_details",
+    "tool_calls",
+    "function_call",
+    "audio",
+];
 /// Texts of one body.
 const MOST_TEXTS: usize = 16 << 10;
 
@@ -47,7 +57,6 @@ impl<'b> Texts<'b> {
     /// What a request says.
     pub(in super::super) fn of_request(format: &Format, body: &'b str) -> Result<Self, Unreadable> {
         let raw = json::parse(body)?;
-        let root = members(raw);
         let mut texts = Self::default();
         if let Format::Pointers(pointers) = format {
             for pointer in &pointers.request {
@@ -55,15 +64,20 @@ impl<'b> Texts<'b> {
             }
             return texts.complete();
         }
+        let Value::Object(root) = json::open(raw) else {
+            return Err(Unreadable::Unscannable("the body is no object"));
+        };
         // Whatever the path says, a server may take any of these.
         for system in root.all("system") {
-            texts.content(Role::System, system, DEPTH);
+            texts.items(Role::System, system);
         }
-        for message in root.all("messages").flat_map(elements) {
-            texts.message(message);
+        for message in root.all("messages") {
+            texts.items(Role::User, message);
         }
         // A message by itself, and what some servers take beside messages.
-        texts.of_message(Role::User, &root);
+        for said in SAID.iter().flat_map(|key| root.all(key)) {
+            texts.items(Role::User, said);
+        }
         texts.strings(Role::Document, &root, "documents");
         texts.strings(Role::System, &root, "instructions");
         for input in root.all("input").chain(root.all("items")) {
@@ -82,7 +96,6 @@ impl<'b> Texts<'b> {
         body: &'b str,
     ) -> Result<Self, Unreadable> {
         let raw = json::parse(body)?;
-        let root = members(raw);
         let mut texts = Self::default();
         if let Format::Pointers(pointers) = format {
             for pointer in &pointers.response {
@@ -90,39 +103,54 @@ impl<'b> Texts<'b> {
             }
             return texts.complete();
         }
-        for choice in root.all("choices").flat_map(elements) {
-            let choice = members(choice);
-            for message in choice.all("message").chain(choice.all("delta")) {
-                texts.of_message(Role::Assistant, &members(message));
-            }
-            texts.strings(Role::Assistant, &choice, "text");
-            texts
-                .echoes
-                .extend(choice.all("logprobs").map(RawValue::get));
-        }
-        if *format == Format::Responses && root.all("type").next().is_some() {
-            // An item by itself.
-            texts.item(Role::Assistant, raw);
-            return texts.complete();
-        }
-        for content in root.all("content") {
-            texts.content(Role::Assistant, content, DEPTH);
-        }
-        for output in root.all("output") {
-            texts.items(Role::Assistant, output);
-        }
-        if *format == Format::Responses {
-            // What is listed, and what went wrong.
-            for listed in root.all("data").chain(root.all("error")) {
-                texts.items(Role::Assistant, listed);
-            }
+        match json::open(raw) {
+            Value::Object(root) => texts.answer(format, raw, &root),
+            _ => texts.items(Role::Assistant, raw),
         }
         texts.complete()
     }
 
-    fn push(&mut self, role: Role, literal: Literal<'b>) {
+    /// An answer, or several that were stored.
+    fn answer(&mut self, format: &Format, raw: &'b RawValue, root: &Members<'b>) {
+        for choice in root.all("choices").flat_map(elements) {
+            let choice = members(choice);
+            for message in choice.all("message").chain(choice.all("delta")) {
+                self.item(Role::Assistant, message);
+            }
+            self.strings(Role::Assistant, &choice, "text");
+            self.echoes(&choice);
+        }
+        self.echoes(root);
+        if *format == Format::Responses && root.all("type").next().is_some() {
+            // An item by itself.
+            return self.item(Role::Assistant, raw);
+        }
+        let beside = ["output", "error"].iter();
+        for said in SAID.iter().chain(beside).flat_map(|key| root.all(key)) {
+            self.items(Role::Assistant, said);
+        }
+        for listed in root.all("data").flat_map(items::items) {
+            match json::open(listed) {
+                Value::Object(one) if one.all("choices").next().is_some() => {
+                    for message in one.all("choices").flat_map(elements) {
+                        self.item(Role::Assistant, message);
+                    }
+                }
+                _ => self.item(Role::Assistant, listed),
+            }
+        }
+    }
+
+    /// What says the same as the texts in other ways.
+    fn echoes(&mut self, object: &Members<'b>) {
+        let probabilities = ["logprobs", "prompt_logprobs"];
+        let echoes = probabilities.iter().flat_map(|key| object.all(key));
+        self.echoes.extend(echoes.map(RawValue::get));
+    }
+
+    fn push(&mut self, role: Role, passage: Passage<'b>) {
         match self.texts.len() < MOST_TEXTS {
-            true => self.texts.push(Text { role, literal }),
+            true => self.texts.push(Text { role, passage }),
             false => self.too_many = true,
         }
     }
@@ -134,7 +162,7 @@ impl<'b> Texts<'b> {
         }
     }
 
-    /// The items of OpenAI's Responses API, or a text in their place.
+    /// Messages, parts or other items, or a text in their place.
     fn items(&mut self, unnamed: Role, raw: &'b RawValue) {
         for item in items::items(raw) {
             self.item(unnamed, item);
@@ -146,108 +174,10 @@ impl<'b> Texts<'b> {
             self.too_deep = true;
             return;
         };
-        for (role, literal) in item.said {
-            self.push(role, literal);
+        for (role, passage) in item.said {
+            self.push(role, passage);
         }
         self.echoes.extend(item.echoes);
-    }
-
-    /// One of the messages of a request.
-    fn message(&mut self, message: &'b RawValue) {
-        let message = members(message);
-        self.of_message(items::named(&message), &message);
-    }
-
-    /// What OpenAI's and Anthropic's messages hold.
-    fn of_message(&mut self, role: Role, message: &Members<'b>) {
-        for content in message.all("content") {
-            self.content(role, content, DEPTH);
-        }
-        for key in ["refusal", "reasoning_content", "reasoning_details"] {
-            self.strings(role, message, key);
-        }
-        for reasoning in message.all("reasoning") {
-            // Of a request it says how much there should be.
-            if !matches!(json::open(reasoning), Value::Object(_)) {
-                self.anywhere(role, reasoning, DEPTH);
-            }
-        }
-        for call in message.all("tool_calls").flat_map(elements) {
-            let call = members(call);
-            for function in call.all("function").chain(call.all("custom")) {
-                let function = members(function);
-                self.strings(role, &function, "arguments");
-                self.strings(role, &function, "input");
-            }
-        }
-        for call in message.all("function_call") {
-            self.strings(role, &members(call), "arguments");
-        }
-        for audio in message.all("audio") {
-            self.strings(role, &members(audio), "transcript");
-        }
-    }
-
-    /// A string, a part, or an array of them.
-    fn content(&mut self, role: Role, content: &'b RawValue, depth: usize) {
-        let Some(depth) = self.deeper(depth) else {
-            return;
-        };
-        match json::open(content) {
-            Value::String(literal) => self.push(role, literal),
-            Value::Array(parts) => {
-                for part in parts {
-                    self.content(role, part, depth);
-                }
-            }
-            Value::Object(part) => self.part(role, &part, depth),
-            Value::Other => {}
-        }
-    }
-
-    fn part(&mut self, role: Role, part: &Members<'b>, depth: usize) {
-        let types = part.all("type").count();
-        let role = match part.string("type").as_deref() {
-            // Which of them another reader takes, nobody knows.
-            _ if types > 1 => role,
-            Some("tool_result") => Role::Tool,
-            Some("document" | "search_result") => Role::Document,
-            _ => role,
-        };
-        for key in [
-            "text",
-            "refusal",
-            "thinking",
-            "title",
-            "context",
-            "citations",
-            "input_text",
-            "output_text",
-        ] {
-            self.strings(role, part, key);
-        }
-        for content in part.all("content") {
-            self.content(role, content, depth);
-        }
-        for source in part.all("source") {
-            match json::open(source) {
-                Value::Object(source) => {
-                    // What is not text is base64 under the same key.
-                    let text =
-                        |kind| matches!(json::open(kind), Value::String(s) if s.decode() == "text");
-                    if source.all("type").any(text) {
-                        self.strings(role, &source, "data");
-                    }
-                    for content in source.all("content") {
-                        self.content(role, content, depth);
-                    }
-                }
-                _ => self.content(role, source, depth),
-            }
-        }
-        for input in part.all("input") {
-            self.anywhere(role, input, depth);
-        }
     }
 
     /// Every string within `raw`, keys aside.
@@ -255,17 +185,11 @@ impl<'b> Texts<'b> {
         match json::strings_within(raw, depth) {
             Some(found) => {
                 for literal in found {
-                    self.push(role, literal);
+                    self.push(role, literal.into());
                 }
             }
             None => self.too_deep = true,
         }
-    }
-
-    fn deeper(&mut self, depth: usize) -> Option<usize> {
-        let depth = depth.checked_sub(1);
-        self.too_deep |= depth.is_none();
-        depth
     }
 
     fn complete(self) -> Result<Self, Unreadable> {
@@ -302,7 +226,7 @@ impl<'b> Texts<'b> {
             _ => None,
         });
         for literal in strings {
-            self.push(role, literal);
+            self.push(role, literal.into());
         }
     }
 }
@@ -341,7 +265,7 @@ mod tests {
     fn said(texts: Result<Texts<'_>, Unreadable>) -> Vec<(Role, String)> {
         let texts = texts.unwrap().texts.into_iter();
         texts
-            .map(|t| (t.role, t.literal.decode().into_owned()))
+            .map(|t| (t.role, t.passage.decode().into_owned()))
             .collect()
     }
 
@@ -363,7 +287,7 @@ mod tests {
             expected(&[
                 (Role::System, "be brief"),
                 (Role::User, "look"),
-                (Role::Assistant, "{\"q\":1}"),
+                (Role::Assistant, "q: 1\n"),
                 (Role::Tool, "result"),
                 (Role::User, "one"),
                 (Role::User, "two"),
@@ -387,16 +311,76 @@ mod tests {
             said(Texts::of_request(&Format::Messages, body)),
             expected(&[
                 (Role::System, "sys"),
-                (Role::Document, "t"),
                 (Role::Document, "doc"),
+                (Role::Document, "t"),
                 (Role::Document, "inner"),
                 (Role::User, "hi"),
                 (Role::Assistant, "hm"),
-                (Role::Assistant, "x"),
+                (Role::Assistant, "a:\nb:\nx\n"),
                 (Role::Tool, "res"),
                 (Role::Tool, "plain"),
             ])
         );
+    }
+
+    #[test]
+    fn whatever_form_a_message_has_is_read() {
+        for (message, expected) in [
+            (r#""bare""#, "User bare"),
+            (r#"{"role":"user","content":{"note":"a"}}"#, "User a"),
+            (
+                r#"[{"role":"assistant","reasoning_text":"r","thinking_blocks":[{"type":"thinking","thinking":"t","signature":"Aw"}]}]"#,
+                "Assistant r, Assistant t",
+            ),
+            (
+                r#"[{"role":"assistant","annotations":[{"type":"url_citation","url_citation":{"title":"t"}}]}]"#,
+                "Assistant t",
+            ),
+            (
+                r#"[{"role":"tool","content":[{"type":"json","json":{"a":"b"}}]}]"#,
+                "Tool b",
+            ),
+            (
+                r#"[{"role":"assistant","tool_calls":[{"id":"1","name":"f","args":{"ssn":536228714}}]}]"#,
+                "Assistant ssn: 536228714\n",
+            ),
+            (
+                r#"[{"role":"user","content":[{"type":"code_execution_tool_result","tool_use_id":"x","content":{"type":"code_execution_result","stdout":"o","return_code":0}}]}]"#,
+                "Tool o",
+            ),
+            (
+                r#"[{"role":"user","content":[{"type":"image","source":{"type":"url","url":"https://a.example/cat.png"}},{"type":"image","source":{"type":"base64","media_type":"image/png","data":"AAAA"}},{"type":"text","text":"t","cache_control":{"type":"ephemeral"}}]}]"#,
+                "User t",
+            ),
+            (
+                r#"[{"role":"user","content":[{"type":"video_url","video_url":{"url":"https://a.example/v"}},{"type":"file","file":{"file_data":"data:","filename":"n"}}]}]"#,
+                "User n",
+            ),
+        ] {
+            let body = format!(r#"{{"model":"m","messages":{message}}}"#);
+            let said = said(Texts::of_request(&Format::Messages, &body));
+            let said: Vec<String> = said.iter().map(|(r, t)| format!("{r:?} {t}")).collect();
+            assert_eq!(said.join(", "), expected, "{message}");
+        }
+        let refused = Texts::of_request(&Format::Chat, r#"[{"role":"user","content":"a"}]"#);
+        assert!(matches!(refused, Err(Unreadable::Unscannable(_))));
+    }
+
+    #[test]
+    fn stored_answers_errors_and_probabilities_are_read() {
+        let stored = r#"{"object":"list","data":[{"choices":[{"message":{"content":"a"}}]},{"role":"assistant","content":[{"type":"text","text":{"value":"b"}}]}]}"#;
+        for (body, expected) in [
+            (stored, &["a", "b"][..]),
+            (r#"{"error":{"type":"t","message":"a"}}"#, &["a"]),
+            (r#"[{"error":{"message":"a"}}]"#, &["a"]),
+        ] {
+            let texts = Texts::of_response(&Format::Chat, body);
+            let said: Vec<String> = said(texts).into_iter().map(|(_, t)| t).collect();
+            assert_eq!(said, expected, "{body}");
+        }
+        let body = r#"{"prompt_logprobs":[{"1":{"decoded_token":"a"}}],"choices":[{"message":{"content":"a"},"logprobs":{}}]}"#;
+        let texts = Texts::of_response(&Format::Chat, body).unwrap();
+        assert_eq!(texts.echoes.len(), 2);
     }
 
     #[test]
@@ -417,7 +401,7 @@ mod tests {
                 (Role::User, "hi"),
                 (Role::System, "be brief"),
                 (Role::Assistant, "hm"),
-                (Role::Assistant, "{}"),
+                (Role::Assistant, ""),
                 (Role::Tool, "res"),
                 (Role::Assistant, "a"),
                 (Role::Tool, "out"),

@@ -15,7 +15,7 @@ use super::body::{Context, Direction, Refusal, hold};
 use crate::api::chat::events::{Channel, Event};
 use crate::api::chat::scan::Asked;
 use crate::api::chat::sse::{Events, data};
-use crate::api::chat::{Edit, Format, Literal, Unreadable, apply};
+use crate::api::chat::{Edit, Format, Passage, Place, Unreadable, apply};
 use crate::api::service::Service;
 use crate::api::status::ApiError;
 use crate::api::summary::Summary;
@@ -86,7 +86,7 @@ struct Part {
     /// Bytes of the text.
     span: Range<usize>,
     /// Where it stands in the data.
-    literal: Range<usize>,
+    place: Place,
 }
 
 /// One of the texts.
@@ -257,18 +257,18 @@ impl<'g> EventStream<'g> {
                 span: self
                     .say(context, channel, &literal.decode(), summary)
                     .await?,
-                literal: literal.range(&data),
+                place: Passage::from(*literal).place(&data),
             });
         }
-        for (choice, role, literal) in &event.wholes {
-            let said = literal.decode();
+        for (choice, role, passage) in &event.wholes {
+            let said = passage.decode();
             let channel = Channel::whole(*choice, *role, self.wholes);
             self.wholes += 1;
             self.repeat(context, &channel, &said, summary).await?;
             parts.push(Part {
                 channel,
                 span: 0..said.len(),
-                literal: literal.range(&data),
+                place: passage.place(&data),
             });
         }
         let ends = match (event.ends_all, event.ended.is_empty()) {
@@ -417,6 +417,11 @@ impl<'g> EventStream<'g> {
                 continue;
             };
             let (released, verdict) = output.finish().await;
+            // Nothing passes for want of a record.
+            self.service
+                .record(&self.asked.tenant, &[], &verdict)
+                .await
+                .map_err(|e| Refusal::failed(Direction::Response, &e))?;
             spoken.note(released);
             // Of a text that went on after its end nobody has read the whole.
             if spoken.before == 0
@@ -426,10 +431,6 @@ impl<'g> EventStream<'g> {
                 self.over
                     .insert((channel.role, digest), heard.replaced.clone());
             }
-            self.service
-                .record(&self.asked.tenant, &[], &verdict)
-                .await
-                .map_err(|e| Refusal::failed(Direction::Response, &e))?;
             summary.add(&verdict);
             blocked |= verdict.action == Action::Block;
         }
@@ -478,8 +479,8 @@ impl<'g> EventStream<'g> {
                     cut.start.wrapping_sub(part.span.start)..cut.end.wrapping_sub(part.span.start);
                 (cut.start < cut.end).then_some((local, text))
             });
-            let literal = Literal::at(&event.data, &part.literal);
-            edits.extend(literal.edits(&event.data, within));
+            let passage = Passage::at(&event.data, &part.place);
+            edits.extend(passage.edits(&event.data, within));
             spoken.replaced.retain(|r| r.span.end > part.span.end);
             if part.channel.is_whole() {
                 self.texts.remove(&part.channel);
