@@ -7,6 +7,7 @@ use std::time::Duration;
 use portcullis::config::Config;
 use serde_json::json;
 
+use crate::observability::scrape;
 use crate::support::{TestServer, bundled, config, repository};
 use crate::wire::{self, Answer, Upstream};
 
@@ -336,6 +337,43 @@ async fn ordinary_traffic_is_byte_for_byte_what_it_was() {
         assert_eq!((got.status(), got.body), (502, error.body));
         gateway.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exchanges_that_pass_are_no_errors() {
+    let metrics = free_port();
+    portcullis::ops::metrics::start(metrics, &portcullis::ops::drift::DriftConfig::default())
+        .unwrap();
+    let gateway = Gateway::start(|text| text).await;
+    gateway.model.answers(Answer::json(r#"{"choices":[]}"#));
+    let asked = json!({"messages": [{"role": "user", "content": QUESTION}]}).to_string();
+    for _ in 0..5 {
+        let got = gateway
+            .post("/v1/chat/completions", asked.as_bytes(), 1 << 20)
+            .await;
+        assert_eq!(got.status(), 200);
+    }
+    let method = "envoy.service.ext_proc.v3.ExternalProcessor/Process";
+    let mut counted = Vec::new();
+    for _ in 0..100 {
+        counted = scrape(metrics)
+            .lines()
+            .filter(|l| l.starts_with("portcullis_requests_total") && l.contains(method))
+            .map(str::to_owned)
+            .collect();
+        if counted.iter().any(|line| line.ends_with(" 5")) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let [line] = &counted[..] else {
+        panic!("{counted:?}");
+    };
+    assert!(
+        line.contains("code=\"Ok\"") && line.ends_with(" 5"),
+        "{line}"
+    );
+    gateway.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

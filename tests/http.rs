@@ -480,6 +480,8 @@ async fn openais_own_client_gets_moderations() {
         "nobody looks for it"
     );
     assert!(one["category_scores"]["injection"].as_f64().unwrap() > 0.5);
+    let harmless = &said["three"]["results"][0]["category_scores"]["injection"];
+    assert!(harmless.as_f64().unwrap() < 0.5, "{harmless}");
     assert_eq!(said["one"]["model"], "default");
     let flagged: Vec<_> = said["three"]["results"]
         .as_array()

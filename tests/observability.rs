@@ -13,7 +13,7 @@ use tonic::transport::Endpoint;
 
 use crate::support::{bundled, user, wait_ready};
 
-fn scrape(address: SocketAddr) -> String {
+pub(crate) fn scrape(address: SocketAddr) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     write!(
         stream,

@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use portcullis::api::pb::v1::check_stream_response::Result as Answer;
+use portcullis::api::pb::v1::guard_service_client::GuardServiceClient;
 use portcullis::api::pb::v1::{CheckRequest, CheckStreamRequest};
 use portcullis::engine::SimulatedCost;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
+use tonic::transport::Endpoint;
 
 use crate::support::{TestServer, tiny, user};
 
@@ -146,6 +148,39 @@ async fn a_stream_that_breaks_off_withdraws_its_work() {
         "{:?}",
         start.elapsed()
     );
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_read_answers_holds_no_place_of_others() {
+    let mut config = tiny();
+    config.server.max_in_flight = 4;
+    config.server.stream_in_flight = 4;
+    config.server.max_streams = 1;
+    config.server.stream_idle_ms = 1_000;
+    let server = TestServer::start(config).await;
+    let narrow = Endpoint::from_shared(server.url()).unwrap();
+    let narrow = narrow.initial_stream_window_size(1).connect_lazy();
+    let mut deaf = GuardServiceClient::new(narrow);
+    let mut client = server.client().await;
+    let many = (0..50).map(|i| message(i.to_string(), user(format!("a {i}"))));
+    let unread = deaf.check_stream(tokio_stream::iter(many)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    for _ in 0..4 {
+        client.check(user("x")).await.unwrap();
+    }
+    let mut tries = 0;
+    let again = loop {
+        match client.check_stream(tokio_stream::pending()).await {
+            Ok(again) => break again,
+            Err(full) => assert_eq!(full.code(), Code::ResourceExhausted),
+        }
+        tries += 1;
+        assert!(tries < 100, "the stream kept its place");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    assert!(tries > 0);
+    drop((unread, again));
     server.stop().await;
 }
 

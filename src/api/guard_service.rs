@@ -46,15 +46,6 @@ impl GuardApi {
         Ok(convert::verdict(verdict, token, utf16))
     }
 
-    /// The answer to a request of a stream that finds no place.
-    fn too_many(&self, message: CheckStreamRequest) -> CheckStreamResponse {
-        let error = ApiError::too_many("requests", self.0.limits().max_in_flight);
-        CheckStreamResponse {
-            id: message.id.chars().take(MAX_ID).collect(),
-            result: Some(check_stream_response::Result::Error(error.into_message())),
-        }
-    }
-
     /// One request of a stream, errors included.
     async fn answer(
         &self,
@@ -108,6 +99,14 @@ impl GuardApi {
 /// Bytes of an id inside a stream.
 const MAX_ID: usize = 128;
 
+/// The answer to a request of a stream that finds no place.
+fn refused(message: CheckStreamRequest, error: ApiError) -> CheckStreamResponse {
+    CheckStreamResponse {
+        id: message.id.chars().take(MAX_ID).collect(),
+        result: Some(check_stream_response::Result::Error(error.into_message())),
+    }
+}
+
 #[tonic::async_trait]
 impl GuardService for GuardApi {
     type CheckStreamStream = ReceiverStream<Result<CheckStreamResponse, Status>>;
@@ -138,8 +137,9 @@ impl GuardService for GuardApi {
     ) -> Result<Response<Self::CheckStreamStream>, Status> {
         let permit = self.0.stream_place().map_err(ApiError::into_status)?;
         let caller = caller(request.extensions());
+        expect(&caller, CallerRole::Check).map_err(ApiError::into_status)?;
         let parent = traces::parent(request.metadata());
-        // A reader that is slow holds its own places, not a queue of answers.
+        // A reader that is slow has no queue of answers.
         let (answers, receiver) = mpsc::channel(1);
         let api = self.clone();
         tokio::spawn(async move {
@@ -216,22 +216,32 @@ async fn answer_stream(
     answers: &Sender<Result<CheckStreamResponse, Status>>,
 ) -> Option<Status> {
     let mut tasks = JoinSet::new();
+    let most = api.0.limits().stream_in_flight;
     let end = loop {
+        let (waiting, full) = (!tasks.is_empty(), tasks.len() >= most);
+        // While nobody reads the answers, the stream is as silent as one that asks nothing.
+        let done = async {
+            if full {
+                return api.0.unless_idle(tasks.join_next()).await.map(drop);
+            }
+            tasks.join_next().await;
+            Ok(())
+        };
         tokio::select! {
             () = answers.closed() => return None, // dropping the tasks withdraws their work
             () = api.0.draining() => break Some(ApiError::draining().into_status()),
-            message = api.0.next(&mut requests), if tasks.len() < api.0.limits().stream_in_flight => {
+            message = api.0.next(&mut requests), if !full => {
                 match message {
                     Ok(Some(message)) => {
                         let (api, caller) = (api.clone(), caller.clone());
                         let (parent, answers) = (parent.clone(), answers.clone());
                         let arrived = Instant::now();
                         tasks.spawn(async move {
-                            let permit = api.0.permit();
-                            let answer = match &permit {
-                                Ok(_) => api.answer(message, &caller, &parent, arrived).await,
-                                Err(_) => api.too_many(message),
+                            let answer = match api.0.permit() {
+                                Ok(_place) => api.answer(message, &caller, &parent, arrived).await,
+                                Err(error) => refused(message, error),
                             };
+                            // Who does not read holds none of the places that are everybody's.
                             let _ = answers.send(Ok(answer)).await;
                         });
                     }
@@ -239,13 +249,21 @@ async fn answer_stream(
                     Err(error) => break Some(error.into_status()),
                 }
             }
-            Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
+            done = done, if waiting => {
+                if let Err(error) = done {
+                    break Some(error.into_status());
+                }
+            }
         }
     };
     while !tasks.is_empty() {
         tokio::select! {
             () = answers.closed() => return None,
-            _ = tasks.join_next() => {}
+            done = api.0.unless_idle(tasks.join_next()) => {
+                if done.is_err() {
+                    return end;
+                }
+            }
         }
     }
     end
@@ -273,7 +291,9 @@ async fn guard_output(
         let message = GuardOutputResponse {
             message: Some(message),
         };
-        answers.send(Ok(message)).await.is_ok()
+        // Who does not read does not hold a place for ever.
+        let sent = service.unless_idle(answers.send(Ok(message))).await?;
+        Ok::<bool, ApiError>(sent.is_ok())
     };
     let mut next = async || {
         tokio::select! {
@@ -347,7 +367,7 @@ async fn guard_output(
             }
             service.charge(&tenant, 0, chunk.len())?;
             let text = output.push(&chunk).await?.text;
-            if !text.is_empty() && !say(Said::Text(text)).await {
+            if !text.is_empty() && !say(Said::Text(text)).await? {
                 break;
             }
         }
@@ -366,10 +386,10 @@ async fn guard_output(
     }
     let (rest, verdict) = output.finish().await;
     service.record(&tenant, &[], &verdict).await?;
-    if !rest.text.is_empty() && !say(Said::Text(rest.text)).await {
+    if !rest.text.is_empty() && !say(Said::Text(rest.text)).await? {
         return Ok(());
     }
     let token = guard.seal(&tenant, &verdict)?.unwrap_or_default();
-    say(Said::Verdict(convert::verdict(verdict, token, utf16))).await;
-    Ok(())
+    let verdict = convert::verdict(verdict, token, utf16);
+    say(Said::Verdict(verdict)).await.map(drop)
 }

@@ -161,13 +161,13 @@ impl Service {
     /// A place for one request.
     pub(super) fn permit(&self) -> Result<OwnedSemaphorePermit, ApiError> {
         let permit = self.0.in_flight.clone().try_acquire_owned();
-        permit.map_err(|_| ApiError::too_many("requests", self.0.limits.max_in_flight))
+        permit.map_err(|_| full("requests", self.0.limits.max_in_flight))
     }
 
     /// A place for one stream.
     pub(super) fn stream_place(&self) -> Result<OwnedSemaphorePermit, ApiError> {
         let place = self.0.streams.clone().try_acquire_owned();
-        place.map_err(|_| ApiError::too_many("streams", self.0.limits.max_streams))
+        place.map_err(|_| full("streams", self.0.limits.max_streams))
     }
 
     /// When a request that allows `timeout`, or says nothing, must be answered.
@@ -414,10 +414,24 @@ impl Drop for Timed {
     }
 }
 
-/// The next message of a stream, however long it takes.
+/// There is no place for one more.
+pub(super) fn full(what: &'static str, limit: usize) -> ApiError {
+    metrics::counter!("portcullis_refused_total", "reason" => what).increment(1);
+    ApiError::too_many(what, limit)
+}
+
+/// The next message of a stream, however long it takes. Where the caller has broken it off, the error is
+/// `CANCELLED`.
 pub(super) async fn message<T>(messages: &mut Streaming<T>) -> Result<Option<T>, ApiError> {
     let message = messages.message().await;
-    message.map_err(|s| ApiError::new(s.code(), "INVALID_REQUEST", s.message()))
+    message.map_err(|status| {
+        // What cannot be decoded is a status alone; beneath others lies what became of the connection.
+        let (code, reason) = match std::error::Error::source(&status) {
+            Some(_) => (Code::Cancelled, "BROKEN_OFF"),
+            None => (status.code(), "INVALID_REQUEST"),
+        };
+        ApiError::new(code, reason, status.message())
+    })
 }
 
 #[cfg(test)]

@@ -72,7 +72,12 @@ impl<'s> Exchange<'s> {
         loop {
             let message = tokio::select! {
                 () = answers.closed() => return Ok(()),
-                message = self.context.service.next(&mut messages) => message?,
+                message = self.context.service.next(&mut messages) => message,
+            };
+            let message = match message {
+                // How Envoy ends an exchange that is over.
+                Err(error) if error.code == Code::Cancelled => return Ok(()),
+                message => message?,
             };
             let Some(message) = message else {
                 return Ok(());

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::call::Call;
 use crate::api::json;
 use crate::api::status::ApiError;
+use crate::detect::Catalog;
 use crate::guard::{Action, Check, DetectorState, Role, Segment, Selection, Verdict};
 use crate::ops::auth::CallerRole;
 
@@ -100,12 +101,13 @@ pub(super) async fn answer(call: Call) -> Result<Vec<u8>, ApiError> {
         .map(check)
         .collect();
     let verdicts = call.service.check_each(checks).await?;
+    let catalog = call.service.ready()?.catalog();
     let response = Response {
         id: format!("modr-{id}"),
         model: verdicts
             .first()
             .map_or_else(String::new, |v| v.policy.to_string()),
-        results: verdicts.iter().map(judged).collect(),
+        results: verdicts.iter().map(|v| judged(v, catalog)).collect(),
     };
     serde_json::to_vec(&response).map_err(ApiError::internal)
 }
@@ -152,8 +154,9 @@ fn inputs(input: Value, most: usize) -> Result<Vec<Vec<String>>, ApiError> {
     })
 }
 
-/// A verdict in OpenAI's categories, and one more for each detector, by its name.
-fn judged(verdict: &Verdict) -> Judged {
+/// A verdict in OpenAI's categories, and one more for each detector, by its name: of the classes that can be
+/// findings.
+fn judged(verdict: &Verdict, catalog: &Catalog) -> Judged {
     let mut judged = Judged {
         flagged: verdict.action >= Action::Redact,
         categories: BTreeMap::new(),
@@ -195,7 +198,11 @@ fn judged(verdict: &Verdict) -> Judged {
         say(category, &|_, label| labels.contains(&label));
     }
     for detector in &verdict.detectors {
-        say(&detector.name, &|name, _| name == detector.name);
+        let known = catalog.detector(&detector.name);
+        let harmless = |label: &str| known.is_some_and(|d| !d.thresholds.contains_key(label));
+        say(&detector.name, &|name, label| {
+            name == detector.name && (label.is_empty() || !harmless(label))
+        });
     }
     judged
 }
