@@ -3,6 +3,8 @@
 use std::sync::LazyLock;
 
 use portcullis::encoder::Model;
+use portcullis::engine::Precision;
+use portcullis::package::Package;
 use proptest::prelude::*;
 
 use crate::support::{build, bundled, distance, golden, packed_logits};
@@ -52,6 +54,42 @@ fn relative_and_rotary_positions_count_within_a_sequence() {
             let alone = packed_logits(&model, std::slice::from_ref(sequence)).remove(0);
             let difference = distance(&alone, &packed);
             assert!(difference <= 1e-5, "{folder}: {difference}");
+        }
+    }
+}
+
+/// On AMX, which multiplies tiles of 16 rows of whatever sequences there are.
+#[test]
+fn rounded_products_depend_on_no_neighbour_and_stay_close() {
+    if Precision::Bfloat16.available() != Precision::Bfloat16 {
+        eprintln!("skipped: rounded products, which need AMX");
+        return;
+    }
+    let lengths = [1, 300, 2, 65, 17, 49, 128, 511];
+    for (folder, vocabulary) in [
+        (bundled(), 20_000),
+        (golden("deberta-v3-token"), 120),
+        (golden("modernbert-token"), 120),
+    ] {
+        let package = Package::open(&folder).unwrap();
+        let exact = build(&folder);
+        let model = Model::build_in(&package, Precision::Bfloat16).unwrap();
+        let longest = model.window().min(511);
+        let sequences: Vec<Vec<u32>> = lengths
+            .iter()
+            .map(|&n| n.min(longest as u32))
+            .map(|n| (0..n).map(|i| 4 + (i * 37 + n) % vocabulary).collect())
+            .collect();
+        let batch = |s: &[Vec<u32>]| s.iter().map(Vec::as_slice).collect();
+        let together = model.scores(&batch(&sequences), |_| true).unwrap();
+        let expected = exact.scores(&batch(&sequences), |_| true).unwrap();
+        for ((sequence, scores), expected) in sequences.iter().zip(&together).zip(&expected) {
+            let alone = model.scores(&batch(std::slice::from_ref(sequence)), |_| true);
+            assert_eq!(&alone.unwrap()[0], scores, "to the bit");
+            for (scores, expected) in scores.iter().flatten().zip(expected.iter().flatten()) {
+                let difference = distance(&scores.scores, &expected.scores);
+                assert!(difference < 0.1, "{}: {difference}", folder.display());
+            }
         }
     }
 }

@@ -23,7 +23,21 @@ fn the_cluster_s_configuration_and_policies_are_valid() {
     let mut config = Config::read(&repository("deploy/kubernetes/portcullis.toml")).unwrap();
     config.policies_file = Some(repository("deploy/kubernetes/policies.toml"));
     config.validate().unwrap();
-    assert!(config.all_policies().unwrap().contains_key("house"));
+    let policies = config.all_policies().unwrap();
+    let listed: Vec<&str> = policies["default"]
+        .detectors
+        .keys()
+        .map(String::as_str)
+        .collect();
+    let every = [
+        "injection",
+        "obfuscation",
+        "pii",
+        "pii_patterns",
+        "secrets",
+        "toxicity",
+    ];
+    assert_eq!(listed, every, "what is left out is off");
     // The pod waits for as long as the server may take to end.
     let deployment = repository("deploy/kubernetes/deployment.yaml");
     let deployment = std::fs::read_to_string(deployment).unwrap();

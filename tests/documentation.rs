@@ -98,3 +98,50 @@ fn the_guide_lists_every_metric() {
         );
     }
 }
+
+/// The reasons of errors in `text`, wherever a code stands before one, and those that have a name.
+fn reasons(text: &str) -> Vec<String> {
+    let quoted = text.split('"').skip(1).step_by(2);
+    let before = text.split('"').step_by(2);
+    before
+        .zip(quoted)
+        .filter(|(before, _)| {
+            let before = before.trim_end();
+            let code = before.rsplit("Code::").next().unwrap_or_default();
+            let coded = before.contains("Code::")
+                && code
+                    .strip_suffix(',')
+                    .is_some_and(|c| c.chars().all(char::is_alphanumeric));
+            coded || before.ends_with(": &str =")
+        })
+        .map(|(_, reason)| reason.to_owned())
+        .filter(|r| r.chars().all(|c| c.is_ascii_uppercase() || c == '_'))
+        .collect()
+}
+
+#[test]
+fn the_proto_lists_every_reason() {
+    let proto = read("proto/portcullis/v1/guard.proto");
+    let listed = proto.split("service GuardService").next().unwrap();
+    let mut folders = vec![repository("src/api")];
+    let mut found = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let source = std::fs::read_to_string(&path).unwrap();
+            for reason in reasons(&source) {
+                found += 1;
+                let words = listed.split(|c: char| !c.is_ascii_uppercase() && c != '_');
+                assert!(
+                    words.into_iter().any(|w| w == reason),
+                    "guard.proto lacks {reason}"
+                );
+            }
+        }
+    }
+    assert!(found > 15, "{found}");
+}

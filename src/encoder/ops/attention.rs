@@ -26,10 +26,16 @@ pub struct AttentionShape {
 }
 
 impl AttentionShape {
-    fn rounds(&self) -> bool {
-        self.precision.available() == Precision::Bfloat16 && self.dim.is_multiple_of(32)
+    /// Whether the products of a sequence of `n` tokens are rounded: of few, f32 ones cost less.
+    fn rounds(&self, n: usize) -> bool {
+        self.precision.available() == Precision::Bfloat16
+            && self.dim.is_multiple_of(32)
+            && n > FEW_TOKENS
     }
 }
+
+/// Up to so many tokens, it costs more to fill tiles than to multiply without them.
+const FEW_TOKENS: usize = 48;
 
 /// The tokens whose context is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,13 +87,13 @@ pub fn attention(
         .collect();
 
     // Units of a few queries bound the scores held at once.
-    let most = match shape.rounds() {
-        false => block_rows(tokens),
-        true => block_rows(tokens).next_multiple_of(16).min(32),
-    };
     let mut blocks = Vec::new();
     let mut rest = context.as_mut_slice();
     for (sequence, &n) in sequences.iter().enumerate() {
+        let most = match shape.rounds(n) {
+            false => block_rows(tokens),
+            true => block_rows(tokens).next_multiple_of(16).min(32),
+        };
         for first in (0..queries(n)).step_by(most) {
             let rows = most.min(queries(n) - first);
             let (block, after) = rest.split_at_mut(rows * width);
@@ -143,7 +149,7 @@ impl KeysAndValues {
         } else {
             (&[][..], &[][..])
         };
-        if shape.rounds() {
+        if shape.rounds(n) {
             return Self::Rounded(
                 RoundedPanels::from_rows_transposed(rows.0, n, dim, 3 * width),
                 RoundedPanels::from_rows(rows.1, n, dim, 3 * width),
