@@ -2,8 +2,8 @@
 
 Each contender is a process of its own, idle while another is measured. A round measures every work once
 with every contender and mode, in an order that turns. A peer's best mode is the one with the lowest median.
-The ratio is that median over this engine's; beside it stands the interquartile range of the rounds' own
-ratios. All contenders get the same token ids, cut to 512; "with tokenising" starts from the texts. With
+The ratio is that median over this engine's, once with f32 products and once with bf16 ones; beside it stands the
+interquartile range of the rounds' own ratios. All contenders get the same token ids, cut to 512; "with tokenising" starts from the texts. With
 --half everybody's weights are rounded to f16, as packages often ship them.
 """
 
@@ -27,7 +27,10 @@ import model
 
 HERE = Path(__file__).resolve().parent
 CACHE = HERE.parent.parent / ".cache" / "peers"
-OURS = "portcullis"
+# This engine, by the precision of its products.
+OURS = {"portcullis": "float32", "portcullis-bf16": "bfloat16"}
+# Contenders that round more than f32 does.
+ROUNDED = {"portcullis-bf16", "pytorch-bf16", "onnx-int8"}
 # Threads of a contender spin for a while after their work; the next one is not to feel it.
 PAUSE = 0.3
 
@@ -96,12 +99,13 @@ def start(program: str, directory: Path, threads: int) -> list[Contender]:
     environment["TOKENIZERS_PARALLELISM"] = "true"
     rest = [str(directory), str(threads)]
     script = [sys.executable, str(HERE / "contender.py")]
-    commands = {OURS: [program, *rest], **{name: [*script, name, *rest] for name in contender.PEERS}}
+    ours = {name: [program, *rest, precision] for name, precision in OURS.items()}
+    commands = {**ours, **{name: [*script, name, *rest] for name in contender.PEERS}}
     return [Contender(name, command, environment) for name, command in commands.items()]
 
 
 def modes(name: str, work: dict) -> list[str]:
-    if name == OURS:
+    if name in OURS:
         return ["packed"]
     count = len(work.get("ids") or work["texts"])
     return list(contender.MODES) if count > 1 else ["one by one"]
@@ -109,7 +113,7 @@ def modes(name: str, work: dict) -> list[str]:
 
 def scores(name: str, answer: dict) -> np.ndarray:
     """Scores after the softmax: what this engine answers, and what peers leave to their callers."""
-    if name == OURS:
+    if name in OURS:
         return np.array(answer["scores"])
     logits = np.array(answer["logits"])
     exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -129,7 +133,7 @@ def agree(contenders: list[Contender], all_works: dict) -> dict:
                 difference = float(np.abs(got - expected).max())
                 if "ids" in work:
                     worst[c.name] = max(worst.get(c.name, 0.0), difference)
-                if c.name != "onnx-int8" and "ids" in work and difference > 1e-3:
+                if c.name not in ROUNDED and "ids" in work and difference > 1e-3:
                     sys.exit(f"{c.name} ({mode}) scores {name} otherwise, by {difference:.1e}")
     print("largest difference of a score:", {name: f"{d:.1e}" for name, d in worst.items()})
     return worst
@@ -141,25 +145,27 @@ def spread(values: list[float]) -> tuple[float, float]:
 
 def report(all_works: dict, times: dict) -> list[dict]:
     rows = []
-    print(f"\n{'work':<24} {'':<10} {'best mode':<22} {'median':>11}  {'over ours':>9}  IQR")
+    print(f"\n{'work':<24} {'':<16} {'best mode':<22} {'median':>11}  over ours (IQR), f32 and bf16")
     for work in all_works:
-        ours = times[work, OURS, "packed"]
-        print(f"{work:<24} {OURS:<10} {'packed':<22} {statistics.median(ours) * 1e3:>8.2f} ms")
+        ours = {name: times[work, name, "packed"] for name in OURS}
+        print(work)
+        for name, measured in ours.items():
+            print(f"{'':<24} {name:<16} {'packed':<22} {statistics.median(measured) * 1e3:>8.2f} ms")
         for name in contender.PEERS:
             medians = {
                 mode: statistics.median(t) for (w, n, mode), t in times.items() if (w, n) == (work, name)
             }
             mode = min(medians, key=medians.get)
-            ratio = medians[mode] / statistics.median(ours)
-            low, high = spread([p / o for p, o in zip(times[work, name, mode], ours)])
-            print(
-                f"{'':<24} {name:<10} {mode:<22} {medians[mode] * 1e3:>8.2f} ms  {ratio:>8.2f}x  "
-                f"{low:.2f} to {high:.2f}"
-            )
-            rows.append(
-                {"work": work, "peer": name, "mode": mode, "ratio": ratio, "iqr": [low, high],
-                 "ours_seconds": statistics.median(ours), "peer_seconds": medians}
-            )  # fmt: skip
+            said = f"{'':<24} {name:<16} {mode:<22} {medians[mode] * 1e3:>8.2f} ms"
+            for own, measured in ours.items():
+                ratio = medians[mode] / statistics.median(measured)
+                low, high = spread([p / o for p, o in zip(times[work, name, mode], measured)])
+                said += f"  {ratio:>6.2f}x ({low:.2f} to {high:.2f})"
+                rows.append(
+                    {"work": work, "ours": own, "peer": name, "mode": mode, "ratio": ratio, "iqr": [low, high],
+                     "ours_seconds": statistics.median(measured), "peer_seconds": medians}
+                )  # fmt: skip
+            print(said)
     return rows
 
 

@@ -14,19 +14,24 @@ from model import MAX_LENGTH
 BATCH = 32
 
 
-def pytorch(directory, threads):
-    import torch
-    import transformers
+def pytorch(precision):
+    def load(directory, threads):
+        import torch
+        import transformers
 
-    transformers.utils.logging.disable_progress_bar()
-    torch.set_num_threads(threads)
-    model = transformers.AutoModelForSequenceClassification.from_pretrained(directory).float().eval()
+        transformers.utils.logging.disable_progress_bar()
+        torch.set_num_threads(threads)
+        model = transformers.AutoModelForSequenceClassification.from_pretrained(directory)
+        model = model.to(getattr(torch, precision)).eval()
 
-    @torch.inference_mode()
-    def run(ids, mask):
-        return model(input_ids=torch.from_numpy(ids), attention_mask=torch.from_numpy(mask)).logits.numpy()
+        @torch.inference_mode()
+        def run(ids, mask):
+            ids, mask = torch.from_numpy(ids), torch.from_numpy(mask)
+            return model(input_ids=ids, attention_mask=mask).logits.float().numpy()
 
-    return run
+        return run
+
+    return load
 
 
 def onnx(file):
@@ -42,7 +47,12 @@ def onnx(file):
     return load
 
 
-PEERS = {"pytorch": pytorch, "onnx-f32": onnx("model.onnx"), "onnx-int8": onnx("model-int8.onnx")}
+PEERS = {
+    "pytorch": pytorch("float32"),
+    "pytorch-bf16": pytorch("bfloat16"),
+    "onnx-f32": onnx("model.onnx"),
+    "onnx-int8": onnx("model-int8.onnx"),
+}
 
 
 def one_by_one(run, sequences):

@@ -80,15 +80,19 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     model = DebertaV2ForSequenceClassification.from_pretrained(PACKAGE, attn_implementation="eager").eval()
     program = args.program or compare.build()
-    ours = compare.Contender("portcullis", [program, str(PACKAGE), str(args.threads)], None)
+    command = [program, str(PACKAGE), str(args.threads)]
+    ours = {name: compare.Contender(name, [*command, how], None) for name, how in compare.OURS.items()}
     ids = lambda n: torch.randint(4, VOCABULARY - 20, (n,)).tolist()
     works = {"1x128": [ids(128)], "8 mixed": [ids(n) for n in MIXED], "8x128": [ids(128) for _ in range(8)]}
     for name, sequences in works.items():
-        times = {"ours": [], one_by_one: [], padded: []}
+        times = {key: [] for key in [*ours, one_by_one, padded]}
         for round_ in range(args.rounds + 1):
-            answer = ours.run({"ids": sequences}, "packed", 0.0)
-            time.sleep(compare.PAUSE)
-            taken = {"ours": answer["seconds"]}
+            answers = {}
+            for key, contender in ours.items():
+                answers[key] = contender.run({"ids": sequences}, "packed", 0.0)
+                time.sleep(compare.PAUSE)
+            answer = answers["portcullis"]
+            taken = {key: answer["seconds"] for key, answer in answers.items()}
             for mode in (one_by_one, padded):
                 start = time.perf_counter()
                 got = mode(model, sequences)
@@ -101,12 +105,11 @@ def main() -> None:
                     times[key].append(seconds)
         medians = {key: statistics.median(t) for key, t in times.items()}
         best = min((one_by_one, padded), key=medians.get)
-        low, high = compare.spread([p / o for p, o in zip(times[best], times["ours"])])
-        print(
-            f"{name:<8} ours {medians['ours'] * 1e3:.0f} ms, PyTorch {best.__name__} "
-            f"{medians[best] * 1e3:.0f} ms: {medians[best] / medians['ours']:.2f}x ({low:.2f} to {high:.2f})",
-            flush=True,
-        )
+        print(f"{name:<8} PyTorch {best.__name__} {medians[best] * 1e3:.0f} ms", flush=True)
+        for key in ours:
+            low, high = compare.spread([p / o for p, o in zip(times[best], times[key])])
+            ratio = medians[best] / medians[key]
+            print(f"{'':<8} {key} {medians[key] * 1e3:.0f} ms: {ratio:.2f}x ({low:.2f} to {high:.2f})")
 
 
 if __name__ == "__main__":
