@@ -235,6 +235,33 @@ async fn presets_weigh_the_same_text_differently() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn addresses_of_pages_stand_unless_a_policy_says_otherwise() {
+    let config = with_policy(
+        config(bundled()),
+        "strict",
+        "[detectors.pii_patterns]\naction = \"redact\"",
+    );
+    let server = TestServer::start(config).await;
+    let text = "Mail ann@example.com, or see https://example.com/ann-lee for more.";
+    for (policy, redacted) in [
+        (
+            "",
+            "Mail [EMAIL], or see https://example.com/ann-lee for more.",
+        ),
+        ("strict", "Mail [EMAIL], or see [URL] for more."),
+    ] {
+        let request = CheckRequest {
+            policy_id: policy.into(),
+            ..user(text)
+        };
+        let verdict = check(&server, request).await;
+        assert_eq!(verdict.redacted[0].text, redacted);
+        assert!(found(&verdict).iter().any(|(_, label, _)| *label == "URL"));
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_change_of_the_file_is_taken_up_without_losing_a_request_and_a_broken_one_is_not() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("policies.toml");

@@ -200,7 +200,11 @@ impl Rule {
         rule.on_error = config.on_error.unwrap_or(on_error);
         rule.role_thresholds.clone_from(&config.role_thresholds);
         rule.role_actions.clone_from(&config.role_actions);
-        rule.label_actions.clone_from(&config.label_actions);
+        if config.action.is_some() {
+            // An action that is given is that of every label.
+            rule.label_actions.clear();
+        }
+        rule.label_actions.extend(config.label_actions.clone());
         rule.redaction = config.redaction.unwrap_or_default();
         rule.label_redactions.clone_from(&config.label_redactions);
         let mut actions = std::iter::once(&rule.action)

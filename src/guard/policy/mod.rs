@@ -104,8 +104,8 @@ pub enum OnError {
 impl Policy {
     /// The policy that a server without configuration applies: injection where text comes from
     /// outside (users, tools, documents) and toxicity in what users and models say are blocked;
-    /// personal data and secrets are redacted everywhere but in the application's own instructions;
-    /// hidden text is noted; a detector of any other kind blocks wherever it finds something.
+    /// personal data and secrets are redacted everywhere but in the application's own instructions, but for
+    /// addresses of pages, which are noted and mostly nobody's; hidden text is noted; a detector of any other kind blocks wherever it finds something.
     #[must_use]
     pub fn built_in(detectors: &[Detector]) -> Self {
         Self {
@@ -181,6 +181,9 @@ impl Policy {
     }
 }
 
+/// The label of addresses of pages.
+const URL: &str = "URL";
+
 impl Rule {
     fn built_in(detector: &Detector) -> Self {
         let everywhere_outside = vec![Role::User, Role::Assistant, Role::Tool, Role::Document];
@@ -201,7 +204,12 @@ impl Rule {
             on_error: OnError::Closed,
             role_thresholds: BTreeMap::new(),
             role_actions: BTreeMap::new(),
-            label_actions: BTreeMap::new(),
+            label_actions: match detector.kind.as_str() {
+                "pii" if detector.labels.iter().any(|l| l == URL) => {
+                    [(URL.to_owned(), Action::Monitor)].into()
+                }
+                _ => BTreeMap::new(),
+            },
             redaction: Redaction::default(),
             label_redactions: BTreeMap::new(),
         }
