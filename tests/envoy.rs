@@ -166,7 +166,7 @@ pub(crate) const MODES: [&str; 3] = ["FULL_DUPLEX_STREAMED", "BUFFERED", "STREAM
 
 pub(crate) fn in_mode(mode: &str) -> impl FnOnce(String) -> String {
     move |text| {
-        let text = text.replace("message_timeout: 0.5s", "message_timeout: 30s");
+        let text = text.replace("message_timeout: 2.5s", "message_timeout: 30s");
         text.replace("FULL_DUPLEX_STREAMED", mode)
     }
 }

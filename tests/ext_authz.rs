@@ -270,7 +270,7 @@ async fn the_real_envoy_denies_and_lets_through_byte_for_byte() {
     let guard = TestServer::start(config).await;
     let model = Upstream::start().await;
     let ports = [(8080, model.address), (50051, guard.address)];
-    let slow = |text: String| text.replace("timeout: 0.5s", "timeout: 30s");
+    let slow = |text: String| text.replace("timeout: 2.5s", "timeout: 30s");
     let envoy = Envoy::start("ext_authz.yaml", 10_000, &ports, slow).await;
     let ask = async |path: &str, body: &[u8]| {
         let json = [("content-type", "application/json")];

@@ -56,22 +56,22 @@ pub fn check(
     })
 }
 
-/// A guarded stream as the domain knows it.
+/// A guarded stream as the domain knows it; its ids have at most `most` bytes.
 pub fn output_check(
     start: v1::OutputStart,
     tenant: Arc<str>,
     timeout: Duration,
+    most: usize,
     id: impl FnOnce() -> String,
 ) -> Result<OutputCheck, CheckError> {
-    const MOST: usize = 128;
     for (field, value) in [
         ("request_id", &start.request_id),
         ("conversation_id", &start.conversation_id),
     ] {
-        if value.len() > MOST || value.contains(char::is_control) {
+        if value.len() > most || value.contains(char::is_control) {
             return Err(CheckError::Invalid {
                 field: field.into(),
-                problem: format!("has over {MOST} bytes, or control characters"),
+                problem: format!("has over {most} bytes, or control characters"),
             });
         }
     }

@@ -33,7 +33,7 @@ pub struct GatewayConfig {
 impl Default for GatewayConfig {
     fn default() -> Self {
         Self {
-            deadline_ms: 180,
+            deadline_ms: 2000,
             max_body_bytes: 8 << 20,
             max_buffered_bytes: 512 << 20,
             policy_header: None,

@@ -309,7 +309,8 @@ async fn guard_output(
     };
     let utf16 = start.utf16_offsets;
     let timeout = service.limits().default_deadline;
-    let mut asked = convert::output_check(start, tenant.clone(), timeout, fresh_id)?;
+    let most = guard.limits().max_id_bytes;
+    let mut asked = convert::output_check(start, tenant.clone(), timeout, most, fresh_id)?;
     service.choose(&tenant, &mut asked.policy)?;
     service.charge(&tenant, 1, 0)?;
     service.begins(&asked).await?;

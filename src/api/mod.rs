@@ -27,6 +27,9 @@ pub use server::{ServeError, Server, ServerHandle};
 pub use status::status;
 pub use tenant_policies::TenantPolicies;
 
+/// The header of a request, or metadata of a call, that names the policy.
+const POLICY: &str = "x-portcullis-policy";
+
 /// The generated types of `proto/`.
 #[allow(
     missing_docs,

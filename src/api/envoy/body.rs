@@ -102,8 +102,29 @@ impl Refusal {
             code: "guard_failed",
             message: format!("the guard could not check it: {}", error.message),
             // Nothing passes for want of a record, nor because somebody asked too much or may not ask at all.
-            scanned: matches!(error.code, Code::PermissionDenied | Code::NotFound)
-                || matches!(error.reason, RATE_LIMITED | UNRECORDED),
+            scanned: matches!(
+                error.code,
+                Code::PermissionDenied | Code::Unauthenticated | Code::NotFound
+            ) || matches!(error.reason, RATE_LIMITED | UNRECORDED),
+        }
+    }
+
+    /// What becomes of a body that could not be scanned: it passes unread where the policy fails open and that
+    /// is on record; otherwise a refusal stands.
+    pub(super) async fn waive(
+        self,
+        service: &Service,
+        asked: &Asked,
+        fails_closed: bool,
+    ) -> Result<Self, Self> {
+        if self.scanned || fails_closed {
+            return Err(self);
+        }
+        let recorded = service.passes_unread(&asked.tenant, &asked.id, &self.message);
+        match recorded.await {
+            Ok(()) => Ok(self),
+            // The same in both directions.
+            Err(error) => Err(Self::failed(Direction::Request, &error)),
         }
     }
 }

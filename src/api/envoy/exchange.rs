@@ -422,17 +422,14 @@ impl<'s> Exchange<'s> {
         direction: Direction,
         refusal: Refusal,
     ) -> Option<ProcessingResponse> {
-        if self.fails_closed {
-            return Some(self.refuse(direction, refusal));
+        let waived = refusal.waive(self.context.service, &self.asked, self.fails_closed);
+        match waived.await {
+            Ok(waived) => {
+                self.half(direction).refusal = Some(waived);
+                None
+            }
+            Err(refusal) => Some(self.refuse(direction, refusal)),
         }
-        let (tenant, request) = (&self.asked.tenant, &self.asked.id);
-        let service = self.context.service;
-        let recorded = service.passes_unread(tenant, request, &refusal.message);
-        if let Err(error) = recorded.await {
-            return Some(self.refuse(direction, Refusal::failed(direction, &error)));
-        }
-        self.half(direction).refusal = Some(refusal);
-        None
     }
 
     fn refuse(&mut self, direction: Direction, refusal: Refusal) -> ProcessingResponse {

@@ -14,7 +14,7 @@ use tonic::{Code, Request, Response, Status};
 
 use super::body::{Direction, Refusal, WholeBody};
 use super::encoding::Encoding;
-use super::ext_proc::{ExtProc, POLICY_METADATA};
+use super::ext_proc::ExtProc;
 use super::opening::open;
 use super::reply::{header, metadata};
 use crate::api::authenticate::tenant;
@@ -50,7 +50,7 @@ impl Authorization for ExtAuthz {
         request: Request<CheckRequest>,
     ) -> Result<Response<CheckResponse>, Status> {
         let parent = traces::parent(request.metadata());
-        let policy = request.metadata().get(POLICY_METADATA);
+        let policy = request.metadata().get(crate::api::POLICY);
         let policy = policy.and_then(|v| v.to_str().ok()).unwrap_or_default();
         let asked = Asked {
             id: fresh_id(),
@@ -113,18 +113,10 @@ impl ExtAuthz {
                 message: "blocked: what must be redacted cannot be here".into(),
                 scanned: true,
             }),
-            Err(refusal) => {
-                decision.passes = !refusal.scanned && !fails_closed;
-                if decision.passes {
-                    let why = &refusal.message;
-                    let recorded = context.service.passes_unread(&asked.tenant, &asked.id, why);
-                    if let Err(error) = recorded.await {
-                        decision.refuse(Refusal::failed(Direction::Request, &error));
-                        return Ok(decision);
-                    }
-                }
-                decision.refusal = Some(refusal);
-            }
+            Err(refusal) => match refusal.waive(context.service, &asked, fails_closed).await {
+                Ok(waived) => decision.refusal = Some(waived),
+                Err(refusal) => decision.refuse(refusal),
+            },
         }
         Ok(decision)
     }

@@ -18,9 +18,6 @@ use crate::api::status::ApiError;
 use crate::ops::auth::CallerRole;
 use crate::ops::traces;
 
-/// Metadata of the call that names the policy: a route's own word (`grpc_initial_metadata`).
-pub(super) const POLICY_METADATA: &str = "x-portcullis-policy";
-
 /// The service, for Envoy.
 #[derive(Clone)]
 pub(in super::super) struct ExtProc {
@@ -60,7 +57,7 @@ impl ExternalProcessor for ExtProc {
         let tenant =
             tenant(request.extensions(), CallerRole::Check).map_err(ApiError::into_status)?;
         let parent = traces::parent(request.metadata());
-        let policy = request.metadata().get(POLICY_METADATA);
+        let policy = request.metadata().get(crate::api::POLICY);
         let policy = policy.and_then(|v| v.to_str().ok()).unwrap_or_default();
         let policy = policy.to_owned();
         let (answers, receiver) = mpsc::channel(1);

@@ -2,7 +2,7 @@
 
 use envoy_types::pb::envoy::service::ext_proc::v3::HeaderMutation;
 
-use super::body::{Context, Direction, Refusal, WholeBody};
+use super::body::{Context, Refusal, WholeBody};
 use super::reply;
 use super::stream::EventStream;
 use crate::api::chat::scan::Asked;
@@ -118,21 +118,18 @@ impl Half<'_> {
         }
         let filter = std::mem::replace(&mut self.filter, Filter::Pass);
         let filtered = match filtered {
-            Err(refusal) if !refusal.scanned && !fails_closed && !filter.hides() => {
-                let (tenant, request) = (&asked.tenant, &asked.id);
-                let recorded = context
-                    .service
-                    .passes_unread(tenant, request, &refusal.message);
-                match recorded.await {
-                    Ok(()) => {
-                        self.refusal = Some(refusal);
+            Err(refusal) => {
+                let closed = fails_closed || filter.hides();
+                match refusal.waive(context.service, asked, closed).await {
+                    Ok(waived) => {
+                        self.refusal = Some(waived);
                         return Ok(Passes::Bytes(match filter {
                             Filter::Whole(whole) => whole.into_bytes(),
                             Filter::Events(events) => events.into_bytes(),
                             Filter::Pass | Filter::Cut => Vec::new(),
                         }));
                     }
-                    Err(error) => Err(Refusal::failed(Direction::Request, &error)),
+                    Err(refusal) => Err(refusal),
                 }
             }
             filtered => filtered,

@@ -23,9 +23,6 @@ use crate::ops::traces;
 
 /// Header with the time that a caller allows, in milliseconds.
 const TIMEOUT: &str = "x-request-timeout-ms";
-/// Header with the name of the policy; it prevails over what a body says.
-const POLICY: &str = "x-portcullis-policy";
-
 /// Where requests over HTTP come in.
 #[derive(Clone)]
 pub(super) struct Entrance {
@@ -59,10 +56,10 @@ impl Call {
 
     /// The policy that the caller's headers name.
     pub(super) fn policy(&self) -> Result<Option<String>, ApiError> {
-        let given = self.headers.get(POLICY);
+        let given = self.headers.get(crate::api::POLICY);
         let text = given.map(|v| v.to_str().map(str::to_owned));
         text.transpose()
-            .map_err(|_| ApiError::invalid(POLICY, "is not ASCII"))
+            .map_err(|_| ApiError::invalid(crate::api::POLICY, "is not ASCII"))
     }
 }
 
