@@ -217,7 +217,7 @@ fn shared_secrets_and_empty_sets_are_refused_at_the_start() {
             "shared secret",
         ),
         (r#"{"keys": []}"#, "no key in it"),
-        ("nonsense", "no JWK set"),
+        ("nonsense", "line 1 "),
     ] {
         std::fs::write(dir.path().join("jwks.json"), text).unwrap();
         let runtime = tokio::runtime::Runtime::new().unwrap();

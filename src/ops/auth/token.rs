@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{AuthError, Caller, CallerRoles, ring_provider};
-use crate::ops::file::FileError;
+use crate::ops::file::{self, FileError};
 use crate::ops::watched::{Look, Watched};
 
 /// Longest token that is looked at, in bytes.
@@ -126,8 +126,7 @@ impl Tokens {
 
 fn read(file: &Path, config: &JwtConfig) -> Result<Vec<Key>, FileError> {
     let error = |problem: String| FileError::new(file, problem);
-    let text = std::fs::read_to_string(file).map_err(|e| error(e.to_string()))?;
-    let set: JwkSet = serde_json::from_str(&text).map_err(|e| error(format!("no JWK set: {e}")))?;
+    let set: JwkSet = file::json(file)?;
     let mut keys = Vec::new();
     for jwk in &set.keys {
         if matches!(jwk.algorithm, AlgorithmParameters::OctetKey(_)) {
