@@ -204,6 +204,7 @@ impl Service {
         tenant: &str,
         segments: &[Segment],
         verdict: &Verdict,
+        deadline: Option<Instant>,
     ) -> Result<(), ApiError> {
         metrics::counter!(
             "portcullis_verdicts_total", "policy" => verdict.policy.clone(),
@@ -214,7 +215,7 @@ impl Service {
             .0
             .rules
             .audit
-            .verdict(tenant, segments, verdict)
+            .verdict(tenant, segments, verdict, deadline)
             .await?)
     }
 
@@ -255,7 +256,8 @@ impl Service {
         let bytes = check.segments.iter().map(|s| s.text.len()).sum();
         self.charge(&check.tenant, 1, bytes)?;
         let verdict = unwinding(async { Ok(guard.check(&check).await?) }).await?;
-        self.record(&check.tenant, &check.segments, &verdict)
+        let deadline = Some(check.deadline);
+        self.record(&check.tenant, &check.segments, &verdict, deadline)
             .await?;
         Span::current()
             .record("portcullis.tenant", &*check.tenant)
