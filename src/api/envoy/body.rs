@@ -102,8 +102,10 @@ impl Refusal {
             code: "guard_failed",
             message: format!("the guard could not check it: {}", error.message),
             // Nothing passes for want of a record, nor because somebody asked too much or may not ask at all.
-            scanned: matches!(error.code, Code::PermissionDenied | Code::NotFound)
-                || matches!(error.reason, RATE_LIMITED | UNRECORDED),
+            scanned: matches!(
+                error.code,
+                Code::PermissionDenied | Code::Unauthenticated | Code::NotFound
+            ) || matches!(error.reason, RATE_LIMITED | UNRECORDED),
         }
     }
 }
@@ -231,5 +233,6 @@ fn only_what_could_not_be_read_passes_where_a_policy_fails_open() {
     assert_eq!(failed(Code::ResourceExhausted, RATE_LIMITED), (429, true));
     assert_eq!(failed(Code::Unavailable, UNRECORDED), (503, true));
     assert_eq!(failed(Code::PermissionDenied, "BLOCKED"), (403, true));
+    assert_eq!(failed(Code::Unauthenticated, "CREDENTIALS"), (503, true));
     assert_eq!(failed(Code::NotFound, "UNKNOWN_POLICY"), (500, true));
 }
