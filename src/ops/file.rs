@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
-/// What is wrong with a file. Never shows what the file holds, which may be a secret.
+/// What is wrong with a file. Repeats no value that stands in it, which may be a secret.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {problem}", file.display())]
 pub struct FileError {

@@ -169,6 +169,8 @@ pub async fn watch(files: Vec<Arc<dyn Look>>, now: Receiver<()>) {
 async fn watch_one(file: Arc<dyn Look>, mut now: Receiver<()>) {
     let name = file.file().display().to_string();
     let mut asks = true;
+    // When it was read for the first time.
+    looked_at(&name);
     loop {
         let anyway = tokio::select! {
             asked = now.changed(), if asks => {
@@ -181,12 +183,16 @@ async fn watch_one(file: Arc<dyn Look>, mut now: Receiver<()>) {
         let looked = tokio::task::spawn_blocking(move || looker.look(anyway)).await;
         if looked.is_err() {
             tracing::error!(file = name, "looking at it panicked");
-            continue;
+            metrics::gauge!("portcullis_file_current", "file" => name.clone()).set(0.0);
         }
-        let at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        metrics::gauge!("portcullis_file_looked_at_seconds", "file" => name.clone())
-            .set(at.unwrap_or_default().as_secs_f64());
+        looked_at(&name);
     }
+}
+
+fn looked_at(file: &str) {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    metrics::gauge!("portcullis_file_looked_at_seconds", "file" => file.to_owned())
+        .set(now.unwrap_or_default().as_secs_f64());
 }
 
 #[cfg(test)]

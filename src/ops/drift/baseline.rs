@@ -1,8 +1,9 @@
 //! The file of the baseline: what it says, and what is learned and added.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -85,8 +86,11 @@ fn keep(file: &Path, known: &Mutex<Known>, changes: &Receiver<()>, retry: Durati
 
 fn write(file: &Path, known: &Known) -> io::Result<()> {
     let text = serde_json::to_string_pretty(known).map_err(io::Error::other)?;
-    let part: PathBuf = file.with_extension("part");
-    std::fs::write(&part, text)?;
+    let part = file.with_extension("part");
+    let mut new = File::create(&part)?;
+    new.write_all(text.as_bytes())?;
+    // Or a power failure might leave the name with nothing in it.
+    new.sync_all()?;
     std::fs::rename(&part, file)
 }
 

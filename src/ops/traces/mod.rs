@@ -25,6 +25,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::registry::LookupSpan;
 
+use super::file;
 pub use span::{Parent, check_span, ended, parent};
 
 /// `[telemetry]`.
@@ -84,8 +85,7 @@ pub fn start(config: &TelemetryConfig) -> Result<Option<Traces>, TracesError> {
     if endpoint.starts_with("https:") {
         let file = config.otlp_ca.as_ref();
         let file = file.ok_or_else(|| TracesError("https needs telemetry.otlp_ca".into()))?;
-        let pem =
-            std::fs::read(file).map_err(|e| TracesError(format!("{}: {e}", file.display())))?;
+        let pem = file::bytes(file).map_err(|e| TracesError(e.to_string()))?;
         let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
         exporter = exporter.with_tls_config(tls);
     }
