@@ -10,7 +10,7 @@ use ring::hmac;
 
 use super::AuditConfig;
 use super::chain::{Line, Place};
-use super::files::{last_line, open_locked, parts, whole_lines};
+use super::files::{folder, last_line, open_locked, parts, whole_lines};
 use super::record::Record;
 use crate::ops::file::FileError;
 
@@ -31,6 +31,8 @@ pub(super) struct Book {
     /// Of the next line.
     pub(super) place: Place,
     unsynced: Unsynced,
+    /// Whether the file's name may not be on the disk yet.
+    new: bool,
     pub(super) force: fn(&File) -> io::Result<()>,
 }
 
@@ -98,6 +100,7 @@ impl Book {
                 since: Instant::now(),
                 failed: false,
             },
+            new: true,
             force: File::sync_data,
         })
     }
@@ -183,6 +186,10 @@ impl Book {
             self.file.write_all_at(&self.unsynced.lines, written)?;
         }
         (self.force)(&self.file)?;
+        if self.new {
+            File::open(folder(&self.path))?.sync_all()?;
+            self.new = false;
+        }
         self.unsynced.lines = Vec::new();
         self.unsynced.records = 0;
         self.unsynced.failed = false;
@@ -215,6 +222,7 @@ impl Book {
         }
         self.file = file;
         self.bytes = 0;
+        self.new = true;
         Ok(())
     }
 }
