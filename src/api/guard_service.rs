@@ -365,7 +365,7 @@ async fn guard_output(
         return Ok(());
     }
     let (rest, verdict) = output.finish().await;
-    service.record(&tenant, &[], &verdict, None).await?;
+    service.record(&tenant, &[], &verdict).await?;
     if !rest.text.is_empty() && !say(Said::Text(rest.text)).await {
         return Ok(());
     }

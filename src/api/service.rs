@@ -212,6 +212,16 @@ impl Service {
         tenant: &str,
         segments: &[Segment],
         verdict: &Verdict,
+    ) -> Result<(), ApiError> {
+        self.record_by(tenant, segments, verdict, None).await
+    }
+
+    /// The same where somebody waits until `deadline`.
+    async fn record_by(
+        &self,
+        tenant: &str,
+        segments: &[Segment],
+        verdict: &Verdict,
         deadline: Option<Instant>,
     ) -> Result<(), ApiError> {
         metrics::counter!(
@@ -265,7 +275,7 @@ impl Service {
         self.charge(&check.tenant, 1, bytes)?;
         let verdict = unwinding(async { Ok(guard.check(&check).await?) }).await?;
         let deadline = Some(check.deadline);
-        self.record(&check.tenant, &check.segments, &verdict, deadline)
+        self.record_by(&check.tenant, &check.segments, &verdict, deadline)
             .await?;
         Span::current()
             .record("portcullis.tenant", &*check.tenant)

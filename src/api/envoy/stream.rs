@@ -427,7 +427,7 @@ impl<'g> EventStream<'g> {
                     .insert((channel.role, digest), heard.replaced.clone());
             }
             self.service
-                .record(&self.asked.tenant, &[], &verdict, None)
+                .record(&self.asked.tenant, &[], &verdict)
                 .await
                 .map_err(|e| Refusal::failed(Direction::Response, &e))?;
             summary.add(&verdict);
