@@ -239,9 +239,7 @@ const BUNDLED: &str = "portcullis-minilm-l6";
 impl Config {
     /// Reads a TOML file. Relative paths in it are relative to its directory.
     pub fn read(file: &Path) -> Result<Self, ConfigError> {
-        let error = |problem: String| FileError::new(file, problem);
-        let text = std::fs::read_to_string(file).map_err(|e| error(e.to_string()))?;
-        let mut config: Self = toml::from_str(&text).map_err(|e| error(e.to_string()))?;
+        let mut config: Self = file::toml(file)?;
         let base = file.parent().unwrap_or(Path::new(""));
         let server = &mut config.server;
         for path in [
@@ -439,9 +437,7 @@ impl Config {
         if !kind.is_file() {
             return Err(error("is no regular file".into()).into());
         }
-        let text = std::fs::read_to_string(file).map_err(|e| error(e.to_string()))?;
-        let read: BTreeMap<String, PolicyConfig> =
-            toml::from_str(&text).map_err(|e| error(e.to_string()))?;
+        let read: BTreeMap<String, PolicyConfig> = file::toml(file)?;
         // As while it is being written anew.
         if read.is_empty() {
             return Err(error("has no policy".into()).into());

@@ -208,6 +208,30 @@ async fn on_a_full_disk(on_error: &str) -> (Vec<Code>, bool) {
     (codes, passes)
 }
 
+/// The first record is that of the server itself.
+#[test]
+fn a_server_that_cannot_go_on_record_does_not_serve() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("audit.jsonl");
+    let config = dir.path().join("portcullis.toml");
+    std::fs::write(&config, format!("[server.audit]\nfile = {file:?}\n")).unwrap();
+    let out = Command::new("timeout")
+        .args(["60", "bash", "-c"])
+        .arg("trap '' XFSZ; ulimit -f 0; exec \"$0\" \"$@\"")
+        .arg(env!("CARGO_BIN_EXE_portcullis"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--metrics", "off"])
+        .args(["--package", golden("bert-sequence").to_str().unwrap()])
+        .args(["--config", config.to_str().unwrap()])
+        .output()
+        .unwrap();
+    let log = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(2), "{log}");
+    assert!(
+        log.ends_with("error: the audit trail cannot be written\n"),
+        "{log}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_record_there_is_no_verdict_unless_that_is_asked_for() {
     let (closed, passes) = on_a_full_disk("closed").await;

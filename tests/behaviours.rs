@@ -51,6 +51,7 @@ mod reports;
 mod responses;
 mod scan;
 mod several_packages;
+mod signals;
 mod signatures;
 mod streams;
 mod text_limits;

@@ -271,6 +271,30 @@ async fn mutual_tls_turns_away_clients_without_a_certificate_of_the_authority() 
     server.stop().await;
 }
 
+/// A tenant that is blocked is so with its next certificate.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewed_client_certificate_is_the_same_tenant_s() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ca, clients) = (Authority::new(), Authority::new());
+    let mut config = with_tls(dir.path(), &ca);
+    config.server.tls_client_ca = Some(write(dir.path(), "clients.pem", &clients.pem()));
+    let blocked = "tenants = [\"cert:dns:gateway-a\"]\n";
+    config.server.block_list = Some(write(dir.path(), "blocked.toml", blocked));
+    let server = TestServer::start(config).await;
+    for (name, expected) in [
+        ("gateway-b", Code::Ok),
+        ("gateway-a", Code::PermissionDenied),
+        ("gateway-a", Code::PermissionDenied),
+    ] {
+        let identity = Some(clients.issue(name));
+        let channel = connect(&server, &ca, identity).await.unwrap();
+        wait_ready(&channel).await;
+        let checked = GuardServiceClient::new(channel).check(user("x")).await;
+        assert_eq!(checked.map_or_else(|e| e.code(), |_| Code::Ok), expected);
+    }
+    server.stop().await;
+}
+
 /// A TLS connection that offers `protocols`, without HTTP on it yet.
 async fn handshake(
     server: &TestServer,

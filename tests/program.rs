@@ -110,10 +110,15 @@ impl Program {
         Duration::from_millis(ticks * 10) // USER_HZ is 100
     }
 
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        Command::new("kill").args([name, &id]).status().unwrap();
+    }
+
     /// Asks it to stop and waits until it has.
     pub(crate) fn stop(mut self) {
-        let id = self.child.id().to_string();
-        Command::new("kill").args(["-TERM", &id]).status().unwrap();
+        self.signal("-TERM");
         assert_eq!(self.child.wait().unwrap().code(), Some(0));
     }
 }

@@ -4,10 +4,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use portcullis::api::pb::v1::guard_service_client::GuardServiceClient;
-use portcullis::api::pb::v1::{CheckRequest, CheckResponse, RestoreRequest};
+use portcullis::api::pb::v1::{
+    CheckRequest, CheckResponse, CheckStreamRequest, GuardOutputRequest, OutputStart,
+    RestoreRequest, check_stream_response, guard_output_request,
+};
 use portcullis::config::Config;
 use portcullis::ops::auth::{JwtConfig, new_key};
 use serde_json::Value;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
@@ -124,6 +128,58 @@ async fn a_token_and_a_key_of_the_same_name_are_two_tenants() {
     server.stop().await;
 }
 
+/// What becomes of a stream of checks, and of one of text, while its token ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_does_not_outlive_its_token() {
+    let dir = tempfile::tempdir().unwrap();
+    let tokens = tokens(dir.path());
+    let token = tokens["ending"]["soon"].as_str().unwrap();
+    let server = TestServer::start(with_tokens(dir.path())).await;
+    let mut client = server.client().await;
+    let (ask, asked) = tokio::sync::mpsc::channel(1);
+    let stream = bearing(token, ReceiverStream::new(asked));
+    let mut checked = client.check_stream(stream).await.unwrap().into_inner();
+    let mut check = async || {
+        let request = CheckStreamRequest {
+            request: Some(user("x")),
+            ..CheckStreamRequest::default()
+        };
+        ask.send(request).await.unwrap();
+        match checked.message().await.unwrap().unwrap().result.unwrap() {
+            check_stream_response::Result::Response(_) => Code::Ok,
+            check_stream_response::Result::Error(error) => Code::from(error.code),
+        }
+    };
+    let (say, said) = tokio::sync::mpsc::channel(1);
+    let stream = bearing(token, ReceiverStream::new(said));
+    let message = |message| GuardOutputRequest {
+        message: Some(message),
+    };
+    let start = message(guard_output_request::Message::Start(OutputStart::default()));
+    say.send(start).await.unwrap();
+    let mut guarded = client.guard_output(stream).await.unwrap().into_inner();
+    let speak = async {
+        let chunk = || message(guard_output_request::Message::Chunk("x ".into()));
+        while say.send(chunk()).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    let hear = async {
+        loop {
+            match guarded.message().await {
+                Ok(message) => assert!(message.is_some(), "the stream ended by itself"),
+                Err(status) => return status.code(),
+            }
+        }
+    };
+    assert_eq!(check().await, Code::Ok);
+    let both = async { tokio::join!(speak, hear) };
+    let ended = tokio::time::timeout(Duration::from_secs(20), both).await;
+    assert_eq!(ended.expect("the token ends").1, Code::Unauthenticated);
+    assert_eq!(check().await, Code::Unauthenticated);
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_allows_what_its_roles_say() {
     let dir = tempfile::tempdir().unwrap();
@@ -217,7 +273,7 @@ fn shared_secrets_and_empty_sets_are_refused_at_the_start() {
             "shared secret",
         ),
         (r#"{"keys": []}"#, "no key in it"),
-        ("nonsense", "no JWK set"),
+        ("nonsense", "line 1 "),
     ] {
         std::fs::write(dir.path().join("jwks.json"), text).unwrap();
         let runtime = tokio::runtime::Runtime::new().unwrap();

@@ -37,6 +37,7 @@ pub(super) fn refused(error: AuthError) -> ApiError {
     let reason = match error {
         AuthError::Missing => "missing",
         AuthError::Unknown => "unknown",
+        AuthError::Certificate => "certificate",
         AuthError::Token(_) => "token",
         AuthError::Blocked(_) => "blocked",
     };
@@ -50,9 +51,14 @@ pub(super) fn refused(error: AuthError) -> ApiError {
 
 /// The tenant who makes a request with these extensions, if it may do this.
 pub(super) fn tenant(extensions: &Extensions, role: CallerRole) -> Result<Arc<str>, ApiError> {
+    Ok(caller_as(extensions, role)?.tenant)
+}
+
+/// Who makes a request with these extensions, if they may do this.
+pub(super) fn caller_as(extensions: &Extensions, role: CallerRole) -> Result<Caller, ApiError> {
     let caller = caller(extensions);
     expect(&caller, role)?;
-    Ok(caller.tenant)
+    Ok(caller)
 }
 
 /// Who makes a request with these extensions.

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::authenticate::{caller, expect, tenant};
+use super::authenticate::{caller, caller_as, expect, tenant};
 use super::pb::v1::guard_service_server::GuardService;
 use super::pb::v1::{
     CheckRequest, CheckResponse, CheckStreamRequest, CheckStreamResponse, GuardOutputRequest,
@@ -141,7 +141,7 @@ impl GuardService for GuardApi {
         let parent = traces::parent(request.metadata());
         // A reader that is slow has no queue of answers.
         let (answers, receiver) = mpsc::channel(1);
-        let api = self.clone();
+        let api = Self(self.0.of(&caller));
         tokio::spawn(async move {
             let end = answer_stream(&api, request.into_inner(), caller, parent, &answers).await;
             drop(permit);
@@ -159,13 +159,13 @@ impl GuardService for GuardApi {
         request: Request<Streaming<GuardOutputRequest>>,
     ) -> Result<Response<Self::GuardOutputStream>, Status> {
         let place = self.0.stream_place().map_err(ApiError::into_status)?;
-        let tenant =
-            tenant(request.extensions(), CallerRole::Check).map_err(ApiError::into_status)?;
+        let caller =
+            caller_as(request.extensions(), CallerRole::Check).map_err(ApiError::into_status)?;
         let parent = traces::parent(request.metadata());
         let (answers, receiver) = mpsc::channel(1);
-        let service = self.0.clone();
+        let service = self.0.of(&caller);
         tokio::spawn(async move {
-            let work = guard_output(&service, request.into_inner(), tenant, &answers);
+            let work = guard_output(&service, request.into_inner(), caller.tenant, &answers);
             let work = unwinding(work);
             let done = Timed::new("portcullis.v1.GuardService/GuardOutput", &parent)
                 .run(work)

@@ -23,7 +23,7 @@ mod tls;
 pub use chat::Pointers;
 pub use config::ServerConfig;
 pub use gateway::{CannotRedact, GatewayConfig, UnknownPaths};
-pub use server::{ServeError, Server, ServerHandle};
+pub use server::{Loaded, ServeError, Server, ServerHandle};
 pub use status::status;
 pub use tenant_policies::TenantPolicies;
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use envoy_types::pb::envoy::service::auth::v3::authorization_server::AuthorizationServer;
 use envoy_types::pb::envoy::service::ext_proc::v3::external_processor_server::ExternalProcessorServer;
 use serde_json::json;
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -85,12 +86,37 @@ pub enum ServeError {
 
 /// Stops a running server.
 #[derive(Debug, Clone, Default)]
-pub struct ServerHandle(CancellationToken);
+pub struct ServerHandle {
+    stop: CancellationToken,
+    look: watch::Sender<()>,
+}
 
 impl ServerHandle {
     /// Starts the shutdown: not ready any more, no new call, open ones finish.
     pub fn shut_down(&self) {
-        self.0.cancel();
+        self.stop.cancel();
+    }
+
+    /// Has the files that are watched read again, whether they changed or not.
+    pub fn look(&self) {
+        self.look.send_replace(());
+    }
+}
+
+/// What a server serves, and the files that are watched while it does.
+pub struct Loaded {
+    /// What answers.
+    pub guard: Guard,
+    /// What it was made of and can be read again.
+    pub files: Vec<Arc<dyn Look>>,
+}
+
+impl From<Guard> for Loaded {
+    fn from(guard: Guard) -> Self {
+        Self {
+            guard,
+            files: Vec::new(),
+        }
     }
 }
 
@@ -140,10 +166,10 @@ impl Server {
 
     /// Serves until `handle` says otherwise. Health answers from the start; the guard that `load`
     /// makes, on a thread of its own, from when it is there. Fails if `load` does.
-    pub async fn run<E: std::fmt::Display + Send + 'static>(
+    pub async fn run<L: Into<Loaded>, E: std::fmt::Display + Send + 'static>(
         self,
         handle: ServerHandle,
-        load: impl FnOnce() -> Result<Guard, E> + Send + 'static,
+        load: impl FnOnce() -> Result<L, E> + Send + 'static,
     ) -> Result<(), ServeError> {
         let limits = ServiceLimits {
             max_in_flight: self.config.max_in_flight,
@@ -155,7 +181,7 @@ impl Server {
             cannot_redact: self.config.gateway.cannot_redact,
         };
         let limits_end = limits.max_deadline;
-        let stop = handle.0.clone();
+        let stop = handle.stop.clone();
         let drain = CancellationToken::new();
         let rules = Rules {
             auth: self.auth.clone(),
@@ -190,17 +216,21 @@ impl Server {
             },
         ));
 
-        let _watching = AbortOnDropHandle::new(tokio::spawn(watched::watch(self.files)));
+        let now = handle.look.subscribe();
+        let watch =
+            |files| AbortOnDropHandle::new(tokio::spawn(watched::watch(files, now.clone())));
+        let _watching = watch(self.files);
 
         let gateway = self.config.gateway.clone();
         let policies = self.config.tenant_policies.clone();
         let loading = tokio::task::spawn_blocking(move || {
-            let guard = load().map_err(|e| e.to_string())?;
-            gateway.check(&guard)?;
-            policies.check(&guard)?;
+            let loaded: Loaded = load().map_err(|e| e.to_string())?.into();
+            let guard = &loaded.guard;
+            gateway.check(guard)?;
+            policies.check(guard)?;
             let names = gateway.policies.values().chain(policies.names());
             guard.policies().require(names);
-            Ok::<_, String>(guard)
+            Ok::<_, String>(loaded)
         });
         let loaded = tokio::select! {
             biased; // a shutdown that was asked for is not the transport's failure
@@ -208,23 +238,32 @@ impl Server {
             loaded = loading => Some(loaded),
             ended = &mut serving => return Err(transport_ended(ended)),
         };
+        let loaded = loaded.map(|loaded| match loaded {
+            Ok(loaded) => loaded.map_err(ServeError::Load),
+            Err(panic) => Err(ServeError::Load(format!("loading panicked: {panic}"))),
+        });
+        let mut _watching_more = None;
         let result = match loaded {
-            Some(Ok(Ok(guard))) => {
+            Some(Ok(Loaded { guard, files })) => {
+                _watching_more = Some(watch(files));
                 let device = guard.scheduler().clone();
-                let begun = started(&guard);
-                service.serve(guard);
-                self.audit.note("started", begun);
-                set_health(&health, ServingStatus::Serving).await;
-                service.guard().inspect(|guard| announce(guard));
-                tokio::select! {
-                    biased;
-                    () = stop.cancelled() => Ok(()),
-                    reason = device.device_lost() => Err(ServeError::DeviceLost(reason)),
-                    ended = &mut serving => return Err(transport_ended(ended)),
+                // Nothing is answered before it is on record that there is somebody who answers.
+                let begun = self.audit.event("started", started(&guard)).await;
+                if let Err(unrecorded) = begun {
+                    Err(ServeError::Load(unrecorded.to_string()))
+                } else {
+                    service.serve(guard);
+                    set_health(&health, ServingStatus::Serving).await;
+                    service.guard().inspect(|guard| announce(guard));
+                    tokio::select! {
+                        biased;
+                        () = stop.cancelled() => Ok(()),
+                        reason = device.device_lost() => Err(ServeError::DeviceLost(reason)),
+                        ended = &mut serving => return Err(transport_ended(ended)),
+                    }
                 }
             }
-            Some(Ok(Err(error))) => Err(ServeError::Load(error)),
-            Some(Err(panic)) => Err(ServeError::Load(format!("loading panicked: {panic}"))),
+            Some(Err(error)) => Err(error),
             None => Ok(()),
         };
         set_health(&health, ServingStatus::NotServing).await;
@@ -255,7 +294,8 @@ impl Server {
         serving.abort();
         // What never began does not end.
         if service.guard().is_some() {
-            self.audit.stop();
+            let audit = self.audit.clone();
+            let _ = tokio::task::spawn_blocking(move || audit.stop()).await;
         }
         result
     }

@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::FutureExt;
 use futures_util::future::try_join_all;
@@ -21,7 +21,7 @@ use super::pb::v1::{RestoreRequest, RestoreResponse};
 use super::status::{ApiError, RATE_LIMITED};
 use crate::guard::{Action, Check, Guard, Limits, OutputCheck, Segment, Verdict};
 use crate::ops::audit::Audit;
-use crate::ops::auth::Authenticator;
+use crate::ops::auth::{Authenticator, Caller};
 use crate::ops::rates::Rates;
 use crate::ops::traces::{self, Parent};
 
@@ -56,9 +56,10 @@ pub(super) struct Rules {
     pub(super) audit: Audit,
 }
 
-/// One server's state, shared by its protocols. Not ready until [`Service::serve`] was called.
+/// One server's state, shared by its protocols. Not ready until [`Service::serve`] was called. For a stream, until
+/// when its caller's credentials count.
 #[derive(Clone)]
-pub(super) struct Service(Arc<State>);
+pub(super) struct Service(Arc<State>, Option<SystemTime>);
 
 struct State {
     guard: OnceLock<Guard>,
@@ -79,7 +80,7 @@ impl Service {
         leaving: CancellationToken,
         draining: CancellationToken,
     ) -> Self {
-        Self(Arc::new(State {
+        let state = State {
             guard: OnceLock::new(),
             rules,
             in_flight: Arc::new(Semaphore::new(limits.max_in_flight)),
@@ -87,7 +88,13 @@ impl Service {
             limits,
             leaving,
             draining,
-        }))
+        };
+        Self(Arc::new(state), None)
+    }
+
+    /// The same for a caller's stream.
+    pub(super) fn of(&self, caller: &Caller) -> Self {
+        Self(self.0.clone(), caller.until)
     }
 
     /// Starts answering with `guard`. Later calls change nothing.
@@ -179,8 +186,8 @@ impl Service {
                 .min(limits.max_deadline)
     }
 
-    /// Takes so many checks and bytes of text from what the tenant may ask for, unless it is turned away by now:
-    /// its streams may have been open before.
+    /// Takes so many checks and bytes of text from what the tenant may ask for, unless it is turned away by now, or
+    /// its credentials have ended: its streams may have been open before.
     pub(super) fn charge(
         &self,
         tenant: &Arc<str>,
@@ -188,7 +195,8 @@ impl Service {
         bytes: usize,
     ) -> Result<(), ApiError> {
         let rules = &self.0.rules;
-        rules.auth.expect_not_blocked(tenant).map_err(refused)?;
+        let still = rules.auth.expect_still(tenant, self.1);
+        still.map_err(refused)?;
         rules.rates.charge(tenant, checks, bytes).map_err(|error| {
             metrics::counter!("portcullis_refused_total", "reason" => "rate").increment(1);
             let mut refused =
@@ -205,6 +213,17 @@ impl Service {
         segments: &[Segment],
         verdict: &Verdict,
     ) -> Result<(), ApiError> {
+        self.record_by(tenant, segments, verdict, None).await
+    }
+
+    /// The same where somebody waits until `deadline`.
+    async fn record_by(
+        &self,
+        tenant: &str,
+        segments: &[Segment],
+        verdict: &Verdict,
+        deadline: Option<Instant>,
+    ) -> Result<(), ApiError> {
         metrics::counter!(
             "portcullis_verdicts_total", "policy" => verdict.policy.clone(),
             "action" => verdict.action.name(), "outcome" => verdict.outcome.name()
@@ -214,7 +233,7 @@ impl Service {
             .0
             .rules
             .audit
-            .verdict(tenant, segments, verdict)
+            .verdict(tenant, segments, verdict, deadline)
             .await?)
     }
 
@@ -255,7 +274,8 @@ impl Service {
         let bytes = check.segments.iter().map(|s| s.text.len()).sum();
         self.charge(&check.tenant, 1, bytes)?;
         let verdict = unwinding(async { Ok(guard.check(&check).await?) }).await?;
-        self.record(&check.tenant, &check.segments, &verdict)
+        let deadline = Some(check.deadline);
+        self.record_by(&check.tenant, &check.segments, &verdict, deadline)
             .await?;
         Span::current()
             .record("portcullis.tenant", &*check.tenant)

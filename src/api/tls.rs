@@ -12,7 +12,7 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig as TlsConfig};
 
 use super::ServerConfig;
-use crate::ops::file::FileError;
+use crate::ops::file::{self, FileError};
 use crate::ops::watched::{Look, Watched};
 
 /// What accepts TLS connections, and the file of its certificate.
@@ -59,7 +59,7 @@ impl ResolvesServerCert for Renewed {
 
 /// A certificate chain, and the private key that belongs to it.
 fn pair(cert: &Path, key: &Path, provider: &CryptoProvider) -> Result<CertifiedKey, FileError> {
-    let secret = PrivateKeyDer::from_pem_slice(&read(key)?)
+    let secret = PrivateKeyDer::from_pem_slice(&file::bytes(key)?)
         .map_err(|e| FileError::new(key, format!("holds no PEM block of a PRIVATE KEY: {e}")))?;
     let pair = CertifiedKey::from_der(certificates(cert)?, secret, provider);
     pair.map_err(|e| FileError::new(cert, format!("with {}: {e}", key.display())))
@@ -67,15 +67,11 @@ fn pair(cert: &Path, key: &Path, provider: &CryptoProvider) -> Result<CertifiedK
 
 /// The certificates of a PEM file; at least one.
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, FileError> {
-    let all = CertificateDer::pem_slice_iter(&read(file)?)
+    let all = CertificateDer::pem_slice_iter(&file::bytes(file)?)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|e| FileError::new(file, e))?;
     if all.is_empty() {
         return Err(FileError::new(file, "holds no PEM block of a CERTIFICATE"));
     }
     Ok(all)
-}
-
-fn read(file: &Path) -> Result<Vec<u8>, FileError> {
-    std::fs::read(file).map_err(|e| FileError::new(file, e))
 }

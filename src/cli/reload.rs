@@ -1,39 +1,49 @@
-//! Policies read again while the server runs: on SIGHUP, and when their file changes.
+//! The file of policies, read again while the server runs.
 
-use std::sync::Arc;
-
-use tokio::signal::unix::{SignalKind, signal};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Error;
 use crate::config::Config;
 use crate::guard::PolicyStore;
-use crate::ops::watched::{EVERY, Watch};
+use crate::ops::watched::{Look, Looked, Watch};
 
-/// Watches the policies file, if there is one, for as long as the server runs.
-pub(super) async fn watch(config: Config, policies: Arc<PolicyStore>) {
-    // Also where there is nothing to read again: the signal must not end the server.
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-        return;
-    };
-    let Some(file) = config.policies_file.clone() else {
-        while hangup.recv().await.is_some() {
-            tracing::info!("SIGHUP: no policies_file to read again");
+/// The policies in force, and the file that they were read from.
+pub(super) struct Policies {
+    file: PathBuf,
+    config: Config,
+    store: Arc<PolicyStore>,
+    watch: Mutex<Watch>,
+}
+
+impl Policies {
+    /// Of a watch that began before they were read into `store`.
+    pub(super) fn new(watch: Watch, config: Config, store: Arc<PolicyStore>) -> Self {
+        Self {
+            file: watch.file().to_owned(),
+            config,
+            store,
+            watch: Mutex::new(watch),
         }
-        return;
-    };
-    let mut watch = Watch::new(&file);
-    loop {
-        let asked = tokio::select! {
-            _ = hangup.recv() => true,
-            () = tokio::time::sleep(EVERY) => false,
-        };
-        let read = watch.look(asked, || {
-            policies.replace(&config.all_policies()?)?;
+    }
+}
+
+impl Look for Policies {
+    fn file(&self) -> &Path {
+        &self.file
+    }
+
+    fn look(&self, anyway: bool) {
+        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        let looked = watch.look(anyway, |_| {
+            self.store.replace(&self.config.all_policies()?)?;
             Ok::<_, Error>(())
         });
-        if let Some(read) = read {
-            let result = if read { "ok" } else { "failed" };
-            metrics::counter!("portcullis_policy_reloads_total", "result" => result).increment(1);
-        }
+        let result = match looked {
+            Looked::Same => return,
+            Looked::Read => "ok",
+            Looked::Failed => "failed",
+        };
+        metrics::counter!("portcullis_policy_reloads_total", "result" => result).increment(1);
     }
 }

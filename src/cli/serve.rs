@@ -2,13 +2,17 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Done, Result, assemble, reload, runtime};
-use crate::api::{Server, ServerHandle};
+use super::reload::Policies;
+use super::{Done, Result, assemble, runtime};
+use crate::api::{Loaded, Server, ServerHandle};
 use crate::config::Config;
 use crate::engine::DeviceChoice;
+use crate::ops::watched::Watch;
 use crate::ops::{logs, metrics, traces};
 
 /// What `serve` can be told on the command line; all else is in the file.
@@ -120,10 +124,14 @@ impl Args {
     }
 }
 
+/// For how long work that hangs is waited for at the end: a package that loads, a look at a file.
+const LAST: Duration = Duration::from_secs(1);
+
 pub(super) fn run(args: &Args) -> Result<Done> {
     let config = args.config()?;
     config.validate()?;
-    runtime()?.block_on(async {
+    let runtime = runtime()?;
+    let done = runtime.block_on(async {
         let traces = traces::start(&config.telemetry)?;
         logs::start(config.log.format, &config.log.filter, traces.as_ref())?;
         logs::report_panics_without_messages();
@@ -132,10 +140,40 @@ pub(super) fn run(args: &Args) -> Result<Done> {
             traces.stop().await;
         }
         served
-    })
+    });
+    runtime.shutdown_timeout(LAST);
+    done
+}
+
+/// SIGTERM and Ctrl-C end the server, a second one at once; SIGHUP has it read files again.
+fn listen(handle: ServerHandle) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        let mut ends = false;
+        loop {
+            let signal = tokio::select! {
+                _ = hangup.recv() => {
+                    handle.look();
+                    continue;
+                }
+                _ = terminate.recv() => SignalKind::terminate(),
+                _ = interrupt.recv() => SignalKind::interrupt(),
+            };
+            if ends {
+                std::process::exit(128 + signal.as_raw_value());
+            }
+            ends = true;
+            handle.shut_down();
+        }
+    });
+    Ok(())
 }
 
 async fn serve(config: Config) -> Result<Done> {
+    let handle = ServerHandle::default();
+    listen(handle.clone())?;
     if let Some(address) = config.server.metrics {
         metrics::start(address, &config.drift)?;
         tracing::info!(url = %format!("http://{address}/metrics"), "metrics");
@@ -152,22 +190,13 @@ async fn serve(config: Config) -> Result<Done> {
             server.address()
         );
     }
-    let handle = ServerHandle::default();
-    let stop = handle.clone();
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        stop.shut_down();
-    });
-    let (runtime, watched) = (tokio::runtime::Handle::current(), config.clone());
     let load = move || {
+        // Before it is read: what changes while it is shows.
+        let watch = config.policies_file.as_deref().map(Watch::new);
         let guard = assemble(&config)?;
-        runtime.spawn(reload::watch(watched, guard.policies().clone()));
-        Ok::<_, super::AssembleError>(guard)
+        let policies = watch.map(|w| Policies::new(w, config, guard.policies().clone()));
+        let files = policies.into_iter().map(|p| Arc::new(p) as _).collect();
+        Ok::<_, super::AssembleError>(Loaded { guard, files })
     };
     server.run(handle, load).await?;
     Ok(Done::Fine)

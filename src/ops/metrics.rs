@@ -137,6 +137,12 @@ pub const METRICS: &[(&str, Kind, Unit, &str)] = &[
         "For each file that was read again: 1 where what it says is in force, 0 while it cannot be read",
     ),
     (
+        "portcullis_file_looked_at_seconds",
+        Kind::Gauge,
+        Unit::Seconds,
+        "For each file that is read again when it changes: when it was looked at last, since 1970",
+    ),
+    (
         "portcullis_policy_reloads_total",
         Kind::Counter,
         Unit::Count,

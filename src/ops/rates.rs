@@ -101,6 +101,10 @@ impl Rates {
 
     /// Takes so many checks and bytes from the tenant's account. What is more than an account ever holds needs
     /// a full one, and leaves it overdrawn.
+    ///
+    /// # Errors
+    ///
+    /// Where there is not enough of either; then nothing is taken.
     pub fn charge(&self, tenant: &Arc<str>, checks: u32, bytes: usize) -> Result<(), Exhausted> {
         let Some(kind) = self.tenants.get(&**tenant).or(self.default.as_ref()) else {
             return Ok(());

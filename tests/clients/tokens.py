@@ -55,6 +55,8 @@ print(json.dumps({
         "PS512": token("PS512", "RS256", keys["RS256"]), "RS384": token("RS384", "RS256", keys["RS256"]),
         "several audiences": token(aud=["other", "portcullis"]), "a little late": token(exp=now - 20),
     },
+    # Clocks may differ by a minute.
+    "ending": {"soon": token(exp=now - 52)},
     "roles": {
         "check": token(roles=["check"]), "both": token(roles="check scores"), "none": token(),
         "other": token(roles=["admin", 7]),

@@ -252,5 +252,6 @@ fn only_what_could_not_be_read_passes_where_a_policy_fails_open() {
     assert_eq!(failed(Code::ResourceExhausted, RATE_LIMITED), (429, true));
     assert_eq!(failed(Code::Unavailable, UNRECORDED), (503, true));
     assert_eq!(failed(Code::PermissionDenied, "BLOCKED"), (403, true));
+    assert_eq!(failed(Code::Unauthenticated, "CREDENTIALS"), (503, true));
     assert_eq!(failed(Code::NotFound, "UNKNOWN_POLICY"), (500, true));
 }

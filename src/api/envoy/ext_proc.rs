@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::body::Context;
 use super::exchange::Exchange;
-use crate::api::authenticate::tenant;
+use crate::api::authenticate::caller_as;
 use crate::api::gateway::GatewayConfig;
 use crate::api::service::{Service, Timed, unwinding};
 use crate::api::status::ApiError;
@@ -54,18 +54,19 @@ impl ExternalProcessor for ExtProc {
         request: Request<Streaming<ProcessingRequest>>,
     ) -> Result<Response<Self::ProcessStream>, Status> {
         let place = self.service.stream_place().map_err(ApiError::into_status)?;
-        let tenant =
-            tenant(request.extensions(), CallerRole::Check).map_err(ApiError::into_status)?;
+        let caller =
+            caller_as(request.extensions(), CallerRole::Check).map_err(ApiError::into_status)?;
         let parent = traces::parent(request.metadata());
         let policy = request.metadata().get(crate::api::POLICY);
         let policy = policy.and_then(|v| v.to_str().ok()).unwrap_or_default();
         let policy = policy.to_owned();
         let (answers, receiver) = mpsc::channel(1);
-        let processor = self.clone();
+        let mut processor = self.clone();
+        processor.service = self.service.of(&caller);
         tokio::spawn(async move {
             let work = async {
                 let guard = processor.service.ready()?;
-                let exchange = Exchange::new(processor.context(), guard, tenant, policy);
+                let exchange = Exchange::new(processor.context(), guard, caller.tenant, policy);
                 exchange.run(request.into_inner(), &answers).await
             };
             let done = Timed::new(

@@ -1,8 +1,8 @@
 //! The file that is written, and where in the chain it is.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::MetadataExt;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -10,12 +10,14 @@ use ring::hmac;
 
 use super::AuditConfig;
 use super::chain::{Line, Place};
-use super::files::{last_line, open_locked, parts, whole_lines};
+use super::files::{folder, last_line, open_locked, parts, whole_lines};
 use super::record::Record;
 use crate::ops::file::FileError;
 
 /// How often what was written is forced to the disk.
 pub(super) const SYNC_EVERY: Duration = Duration::from_secs(1);
+/// Bytes after which it is, however little time has passed.
+const MOST_UNSYNCED: usize = 16 << 20;
 
 /// The file, and where in the chain it is.
 pub(super) struct Book {
@@ -28,7 +30,20 @@ pub(super) struct Book {
     pub(super) most: u64,
     /// Of the next line.
     pub(super) place: Place,
-    unsynced: Option<Instant>,
+    unsynced: Unsynced,
+    /// Whether the file's name may not be on the disk yet.
+    new: bool,
+    pub(super) force: fn(&File) -> io::Result<()>,
+}
+
+/// What was written and may not be on the disk yet, kept until it is: where forcing it there fails, the system
+/// takes the pages for written and would not try them again.
+struct Unsynced {
+    lines: Vec<u8>,
+    records: usize,
+    /// When the first of them was written, or forcing them failed last.
+    since: Instant,
+    failed: bool,
 }
 
 impl Book {
@@ -57,16 +72,17 @@ impl Book {
         // Only now: what is no trail is left as it is.
         let torn = file.metadata().map_err(|e| error(&e))?.len() - end;
         if torn > 0 {
-            let mut first = [0; 1];
-            file.seek(SeekFrom::Start(end)).map_err(|e| error(&e))?;
-            file.read_exact(&mut first).map_err(|e| error(&e))?;
-            if first != *b"{" {
+            // After a whole line of ours whatever follows is what a power failure left.
+            let mut begin = place.begin();
+            begin.truncate(usize::try_from(torn).unwrap_or(usize::MAX));
+            let mut found = vec![0; begin.len()];
+            file.read_exact_at(&mut found, end).map_err(|e| error(&e))?;
+            if end == 0 && found != begin.as_bytes() {
                 return Err(error(&"is no audit trail"));
             }
             tracing::warn!(file = %path.display(), bytes = torn, "a record without its end is cut off");
             file.set_len(end).map_err(|e| error(&e))?;
         }
-        file.seek(SeekFrom::End(0)).map_err(|e| error(&e))?;
         Ok(Self {
             path: path.clone(),
             key,
@@ -78,49 +94,105 @@ impl Book {
                 mib => mib.saturating_mul(1 << 20),
             },
             place,
-            unsynced: None,
+            unsynced: Unsynced {
+                lines: Vec::new(),
+                records: 0,
+                since: Instant::now(),
+                failed: false,
+            },
+            new: true,
+            force: File::sync_data,
         })
     }
 
-    /// Writes all of these records, or none.
+    /// Writes all of these records, or none: none while what was written before cannot be forced to the disk.
     pub(super) fn write(&mut self, records: impl Iterator<Item = Record>) -> io::Result<()> {
+        if self.unsynced.failed {
+            if !self.is_due() {
+                return Err(io::Error::other("earlier records are not on the disk"));
+            }
+            self.sync()?;
+        }
         if self.bytes >= self.most {
             self.put_aside()?;
         }
-        let here = std::fs::metadata(&self.path).map(|data| data.ino());
-        if here.ok() != Some(self.file.metadata()?.ino()) {
-            let moved = "it was moved or deleted under the server: put it back, or start anew";
-            return Err(io::Error::other(moved));
-        }
+        self.expect_in_place()?;
+        self.expect_at_least(self.bytes)?;
         let (mut lines, mut place) = (Vec::new(), self.place.clone());
+        let mut count = 0;
         for record in records {
             place = place.write(record, &self.key, &mut lines);
+            count += 1;
         }
         // Also where the end of an earlier attempt could not be taken back.
         self.file.set_len(self.bytes)?;
-        self.file.seek(SeekFrom::Start(self.bytes))?;
-        if let Err(error) = self.file.write_all(&lines) {
+        if let Err(error) = self.file.write_all_at(&lines, self.bytes) {
             self.file.set_len(self.bytes)?;
             return Err(error);
         }
         self.bytes += lines.len() as u64;
         self.place = place;
-        self.unsynced.get_or_insert_with(Instant::now);
+        let unsynced = &mut self.unsynced;
+        if unsynced.records == 0 {
+            unsynced.since = Instant::now();
+            unsynced.lines = lines;
+        } else {
+            unsynced.lines.append(&mut lines);
+        }
+        unsynced.records += count;
         Ok(())
     }
 
-    /// Whether something was written a while ago that may not be on the disk yet.
-    pub(super) fn is_due(&self) -> bool {
-        self.unsynced
-            .is_some_and(|since| since.elapsed() >= SYNC_EVERY)
+    fn expect_in_place(&self) -> io::Result<()> {
+        let here = std::fs::metadata(&self.path).map(|data| data.ino());
+        if here.ok() == Some(self.file.metadata()?.ino()) {
+            return Ok(());
+        }
+        let moved = "it was moved or deleted under the server: put it back, or start anew";
+        Err(io::Error::other(moved))
     }
 
-    /// Forces what was written to the disk.
-    pub(super) fn sync(&mut self) -> io::Result<()> {
-        if self.unsynced.is_some() {
-            self.file.sync_data()?;
-            self.unsynced = None;
+    /// What is missing would be filled with zeros.
+    fn expect_at_least(&self, bytes: u64) -> io::Result<()> {
+        if self.file.metadata()?.len() >= bytes {
+            return Ok(());
         }
+        Err(io::Error::other("it was cut under the server: start anew"))
+    }
+
+    /// Whether it is time to force what was written to the disk, or to try it again.
+    pub(super) fn is_due(&self) -> bool {
+        let unsynced = &self.unsynced;
+        let many = unsynced.lines.len() >= MOST_UNSYNCED && !unsynced.failed;
+        unsynced.records > 0 && (many || unsynced.since.elapsed() >= SYNC_EVERY)
+    }
+
+    /// Records that may not be on the disk.
+    pub(super) fn unsynced(&self) -> usize {
+        self.unsynced.records
+    }
+
+    /// Forces what was written to the disk; what could not be forced there once is written again before.
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        let unsynced = &mut self.unsynced;
+        if unsynced.records == 0 {
+            return Ok(());
+        }
+        let again = unsynced.failed;
+        (unsynced.failed, unsynced.since) = (true, Instant::now());
+        if again {
+            let written = self.bytes - self.unsynced.lines.len() as u64;
+            self.expect_at_least(written)?;
+            self.file.write_all_at(&self.unsynced.lines, written)?;
+        }
+        (self.force)(&self.file)?;
+        if self.new {
+            File::open(folder(&self.path))?.sync_all()?;
+            self.new = false;
+        }
+        self.unsynced.lines = Vec::new();
+        self.unsynced.records = 0;
+        self.unsynced.failed = false;
         Ok(())
     }
 
@@ -150,7 +222,7 @@ impl Book {
         }
         self.file = file;
         self.bytes = 0;
-        self.unsynced = None;
+        self.new = true;
         Ok(())
     }
 }

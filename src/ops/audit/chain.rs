@@ -48,14 +48,19 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// What its line begins with, and no other file does.
+    pub(super) fn begin(&self) -> String {
+        let (seq, previous) = (self.seq, &self.previous);
+        format!("{{\"seq\":{seq},\"previous\":\"{previous}\",\"time\":\"")
+    }
+
     /// Appends a record to `out` as the line of this place; gives the next one.
-    pub(super) fn write(self, mut record: Record, key: &hmac::Key, out: &mut Vec<u8>) -> Self {
-        let time = prost_types::Timestamp::from(SystemTime::now()).to_string();
-        record.insert("seq".into(), self.seq.into());
-        record.insert("time".into(), time.into());
-        record.insert("previous".into(), self.previous.into());
-        let mut body = Value::Object(record).to_string();
-        body.pop(); // the last brace comes after the code
+    pub(super) fn write(self, record: Record, key: &hmac::Key, out: &mut Vec<u8>) -> Self {
+        let time = prost_types::Timestamp::from(SystemTime::now());
+        let record = Value::Object(record).to_string();
+        // The braces between which a record's fields stand; the last one comes after the code.
+        let fields = &record[1..record.len() - 1];
+        let body = format!("{}{time}\",{fields}", self.begin());
         let mac = hex(hmac::sign(key, body.as_bytes()).as_ref());
         out.extend_from_slice(body.as_bytes());
         out.extend_from_slice(format!("{MAC}{mac}\"}}\n").as_bytes());

@@ -62,6 +62,13 @@ fn after_newline(file: &mut File, mut end: u64) -> io::Result<u64> {
     Ok(0)
 }
 
+/// Where a file stands.
+pub(super) fn folder(path: &Path) -> &Path {
+    path.parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
 /// The files that were put aside, oldest first.
 pub(super) fn parts(path: &Path) -> io::Result<Vec<PathBuf>> {
     let name = path
@@ -69,12 +76,8 @@ pub(super) fn parts(path: &Path) -> io::Result<Vec<PathBuf>> {
         .unwrap_or_default()
         .to_string_lossy()
         .into_owned();
-    let dir = path
-        .parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(dir)? {
+    for entry in std::fs::read_dir(folder(path))? {
         let entry = entry?;
         let file = entry.file_name().to_string_lossy().into_owned();
         let number = file

@@ -17,10 +17,9 @@ mod verify;
 mod writer;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ring::hmac;
 use serde_json::{Value, json};
@@ -29,7 +28,7 @@ use tokio::sync::oneshot;
 use book::Book;
 use chain::Keys;
 pub use config::{AuditConfig, OnError, Verdicts};
-use record::Record;
+use record::{PART, Record};
 pub use verify::{Whole, verify};
 use writer::{WAITING, Waiting, count};
 
@@ -38,10 +37,12 @@ use crate::guard::{Action, Outcome, Segment, Verdict};
 
 /// Bytes of records that may wait for the disk.
 const WAITING_BYTES: usize = 64 << 20;
-/// Bytes that a finding takes while it waits, and a record without any: about so many.
-const FINDING: usize = 1 << 10;
 /// How long a record may wait before it counts as lost.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// For how long one is waited for whatever the deadline: a verdict may come just before it.
+const LEAST_PATIENCE: Duration = Duration::from_millis(100);
+/// For how long the end of the trail is waited for.
+const END: Duration = Duration::from_secs(5);
 /// Largest texts, in bytes, that fit a line however they are escaped.
 pub const MAX_TEXTS: usize = 8 << 20;
 
@@ -59,7 +60,8 @@ struct Trail {
     records: Mutex<Option<SyncSender<Waiting>>>,
     /// Of what waits.
     bytes: Arc<AtomicUsize>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    /// Nothing comes on it; it is closed when the writer has ended.
+    writer: Mutex<Option<Receiver<()>>>,
     /// Of the digests by which texts are told apart.
     texts: hmac::Key,
 }
@@ -69,20 +71,28 @@ impl Audit {
     pub fn start(config: &AuditConfig) -> Result<Self, FileError> {
         let keys = Keys::read(config.key_file.as_deref())?;
         let book = Book::open(config, keys.lines)?;
+        Self::go_on(config, book, keys.texts)
+    }
+
+    fn go_on(config: &AuditConfig, book: Book, texts: hmac::Key) -> Result<Self, FileError> {
         let torn = book.torn;
         let (records, incoming) = sync_channel(WAITING);
         let bytes = Arc::new(AtomicUsize::new(0));
         let waiting = bytes.clone();
-        let writer = std::thread::Builder::new()
+        let (running, writer) = channel();
+        std::thread::Builder::new()
             .name("audit".into())
-            .spawn(move || writer::keep(book, &incoming, &waiting))
+            .spawn(move || {
+                let _running = running;
+                writer::keep(book, &incoming, &waiting);
+            })
             .map_err(|e| FileError::new(&config.file, e))?;
         let audit = Self(Some(Arc::new(Trail {
             config: config.clone(),
             records: Mutex::new(Some(records)),
             bytes,
             writer: Mutex::new(Some(writer)),
-            texts: keys.texts,
+            texts,
         })));
         if torn > 0 {
             audit.note("torn", json!({ "bytes": torn }));
@@ -90,12 +100,18 @@ impl Audit {
         Ok(audit)
     }
 
-    /// Records a verdict on these texts; a streamed text comes without.
+    /// Records a verdict on these texts, which somebody may wait for until `deadline`; a streamed text comes
+    /// without.
+    ///
+    /// # Errors
+    ///
+    /// Where it found no place in time, and `on_error` is `closed`.
     pub async fn verdict(
         &self,
         tenant: &str,
         segments: &[Segment],
         verdict: &Verdict,
+        deadline: Option<Instant>,
     ) -> Result<(), Unrecorded> {
         let Some(trail) = &self.0 else {
             return Ok(());
@@ -104,19 +120,26 @@ impl Audit {
         if plain && trail.config.verdicts == Verdicts::Flagged {
             return Ok(());
         }
-        let texts: usize = segments.iter().map(|s| s.text.len()).sum();
-        let texts = if trail.config.texts { texts } else { 0 };
-        let bytes = texts + FINDING * (1 + verdict.findings.len());
+        let bytes = record::size(segments, verdict, trail.config.texts);
         let texts = (&trail.texts, trail.config.texts);
         let record = record::verdict(tenant, segments, verdict, texts);
-        trail.record(record, bytes).await
+        let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
+        let patience = left.map_or(PATIENCE, |left| left.clamp(LEAST_PATIENCE, PATIENCE));
+        trail.record(record, bytes, patience).await
     }
 
     /// Records something else that happened.
+    ///
+    /// # Errors
+    ///
+    /// As of a verdict.
     pub async fn event(&self, event: &'static str, details: Value) -> Result<(), Unrecorded> {
         match &self.0 {
             None => Ok(()),
-            Some(trail) => trail.record(record::event(event, details), FINDING).await,
+            Some(trail) => {
+                let record = record::event(event, details);
+                trail.record(record, PART, PATIENCE).await
+            }
         }
     }
 
@@ -125,13 +148,14 @@ impl Audit {
         if let Some(trail) = &self.0 {
             trail.send(Waiting {
                 record: record::event(event, details),
-                bytes: FINDING,
+                bytes: PART,
                 told: None,
             });
         }
     }
 
-    /// Writes what waits, and ends the trail. What comes later is not recorded.
+    /// Writes what waits, and ends the trail, which blocks the thread while the disk takes it, for seconds at most.
+    /// What comes later is not recorded.
     pub fn stop(&self) {
         if let Some(trail) = &self.0 {
             self.note("stopped", Value::Null);
@@ -152,13 +176,20 @@ impl Trail {
         lock.unwrap_or_else(PoisonError::into_inner).take();
         let writer = self.writer.lock();
         let writer = writer.unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(writer) = writer {
-            let _ = writer.join();
+        if let Some(writer) = writer
+            && writer.recv_timeout(END) == Err(RecvTimeoutError::Timeout)
+        {
+            tracing::error!("the disk takes too long: the end of the audit trail may be lost");
         }
     }
 
     /// Waits until the record is written, where nothing is to be answered that is not.
-    async fn record(&self, record: Record, bytes: usize) -> Result<(), Unrecorded> {
+    async fn record(
+        &self,
+        record: Record,
+        bytes: usize,
+        patience: Duration,
+    ) -> Result<(), Unrecorded> {
         let closed = self.config.on_error == OnError::Closed;
         let (told, written) = match closed {
             true => Some(oneshot::channel()).unzip(),
@@ -173,9 +204,13 @@ impl Trail {
             return Ok(());
         };
         let written = async { sent && written.await == Ok(true) };
-        match tokio::time::timeout(PATIENCE, written).await {
+        match tokio::time::timeout(patience, written).await {
             Ok(true) => Ok(()),
-            _ => Err(Unrecorded),
+            Ok(false) => Err(Unrecorded),
+            Err(_) => {
+                count(false, 1);
+                Err(Unrecorded)
+            }
         }
     }
 

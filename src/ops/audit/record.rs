@@ -9,6 +9,16 @@ use crate::package::hex;
 /// A line before it has a place: an object without `seq`, `time`, `previous` and `mac`.
 pub(super) type Record = Map<String, Value>;
 
+/// Bytes that a record takes while it waits, and each finding, text and detector in it: about so many.
+pub(super) const PART: usize = 1 << 10;
+
+/// About how many bytes a verdict's record takes, whose texts may be in it as they are.
+pub(super) fn size(segments: &[Segment], verdict: &Verdict, whole: bool) -> usize {
+    let texts: usize = segments.iter().map(|s| s.text.len()).sum();
+    let parts = 1 + verdict.findings.len() + verdict.detectors.len() + segments.len();
+    PART * parts + if whole { texts } else { 0 }
+}
+
 /// Something that happened.
 pub(super) fn event(event: &str, details: Value) -> Record {
     Map::from_iter([("event".into(), event.into()), ("details".into(), details)])

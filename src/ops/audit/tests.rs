@@ -1,6 +1,12 @@
-use std::fs::OpenOptions;
-use std::io::Write;
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 
 use ring::hmac;
 use serde_json::{Value, json};
@@ -10,6 +16,9 @@ use super::chain::{Keys, Line};
 use super::files::parts;
 use super::record::{self, Record};
 use super::{Audit, AuditConfig, OnError, Verdicts, verify};
+use crate::guard::{
+    Action, DetectorReport, DetectorState, Outcome, Role, Segment, Timings, Verdict,
+};
 
 fn config(dir: &Path) -> AuditConfig {
     let file = dir.join("audit.jsonl");
@@ -54,7 +63,7 @@ fn the_chain_goes_on_after_a_restart_and_a_torn_line() {
     let config = config(dir.path());
     write(&config, 3);
     let mut file = OpenOptions::new().append(true).open(&config.file).unwrap();
-    file.write_all(b"{\"seq\":4,\"ti").unwrap();
+    file.write_all(b"{\"seq\":4,\"pr").unwrap();
     let whole = verify(&config.file, config.key_file.as_deref(), None).unwrap();
     assert_eq!((whole.records, whole.unfinished), (4, true));
     write(&config, 2);
@@ -63,6 +72,25 @@ fn the_chain_goes_on_after_a_restart_and_a_torn_line() {
         Ok(8),
         "with a \"stopped\" each, and a \"torn\""
     );
+    // As file systems leave what was not written.
+    file.write_all(&[0; 100]).unwrap();
+    write(&config, 0);
+    assert_eq!(check(&config), Ok(10));
+    // A first line.
+    std::fs::write(&config.file, "{\"seq\":0,\"previous\":\"\",\"time").unwrap();
+    write(&config, 0);
+    assert_eq!(check(&config), Ok(2));
+}
+
+#[test]
+fn a_line_that_is_too_long_is_none_that_is_being_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    write(&config, 1);
+    let mut file = OpenOptions::new().append(true).open(&config.file).unwrap();
+    file.write_all(&vec![b'{'; 65 << 20]).unwrap();
+    let error = check(&config).unwrap_err();
+    assert!(error.contains("line 3 is longer"), "{error}");
 }
 
 #[test]
@@ -132,6 +160,8 @@ fn files_are_put_aside_and_the_chain_spans_them() {
     let rest = after(&code).unwrap();
     assert_eq!(rest.records, 11 - taken);
     assert_eq!(after(&rest.last).unwrap().records, 0);
+    let upper = after(&rest.last.to_ascii_uppercase()).unwrap();
+    assert_eq!(upper.records, 0);
     assert!(after(&"0".repeat(64)).is_err());
     std::fs::remove_file(&aside[1]).unwrap();
     assert!(after(&code).is_err(), "not what follows");
@@ -192,11 +222,69 @@ fn what_is_no_trail_is_left_as_it_is() {
         "a key without a newline",
         "[house]\nversion = 1\nend",
         "[house]\n",
+        "{\"keys\":[]}",
+        "{\"seq\":1}",
+        "{ ",
     ] {
         std::fs::write(&config.file, text).unwrap();
         assert!(Audit::start(&config).is_err(), "{text}");
         assert_eq!(std::fs::read_to_string(&config.file).unwrap(), text);
     }
+}
+
+/// What is missing must not be filled with zeros.
+#[test]
+fn a_file_that_was_cut_takes_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    let mut book = book(&config);
+    book.write(one(0)).unwrap();
+    let whole = std::fs::read(&config.file).unwrap();
+    book.write(one(1)).unwrap();
+    let file = OpenOptions::new().write(true).open(&config.file).unwrap();
+    file.set_len(whole.len() as u64).unwrap();
+    assert!(book.write(one(2)).is_err());
+    assert_eq!(std::fs::read(&config.file).unwrap(), whole);
+}
+
+/// A disk that fails: what was not forced to it is gone, and the next attempt to force it works.
+#[test]
+fn what_a_failing_disk_dropped_is_written_again_before_anything_else() {
+    static FAILS: Mutex<bool> = Mutex::new(true);
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    let mut book = book(&config);
+    book.write(one(0)).unwrap();
+    book.sync().unwrap();
+    let kept = std::fs::metadata(&config.file).unwrap().len();
+    book.write(one(1)).unwrap();
+    book.write(one(2)).unwrap();
+    book.force = |file: &File| match *FAILS.lock().unwrap() {
+        true => {
+            let end = file.metadata()?.len();
+            file.write_all_at(&vec![0; end as usize], 0)?;
+            Err(io::Error::other("EIO"))
+        }
+        false => Ok(()),
+    };
+    let whole = std::fs::read(&config.file).unwrap();
+    for _ in 0..2 {
+        assert!(book.sync().is_err());
+        std::fs::write(&config.file, &whole[..kept as usize]).unwrap();
+        assert!(!book.is_due(), "not at once again");
+        assert!(book.write(one(3)).is_err());
+        assert_eq!(book.unsynced(), 2);
+        std::thread::sleep(super::book::SYNC_EVERY);
+        assert!(book.is_due());
+        assert!(book.write(one(3)).is_err(), "the disk fails yet");
+        std::fs::write(&config.file, &whole[..kept as usize]).unwrap();
+    }
+    *FAILS.lock().unwrap() = false;
+    book.sync().unwrap();
+    assert_eq!(book.unsynced(), 0);
+    assert_eq!(std::fs::read(&config.file).unwrap(), whole);
+    book.write(one(3)).unwrap();
+    assert_eq!(check(&config), Ok(4));
 }
 
 #[test]
@@ -210,10 +298,20 @@ fn a_trail_has_one_writer() {
     Audit::start(&config).unwrap().stop();
 }
 
+/// So many records are counted as lost on this thread.
+fn lost(recorder: &PrometheusRecorder) -> usize {
+    let rendered = recorder.handle().render();
+    let series = "portcullis_audit_records_total{result=\"lost\"} ";
+    let value = rendered.lines().find_map(|l| l.strip_prefix(series));
+    value.map_or(0, |value| value.parse().unwrap())
+}
+
 #[tokio::test]
 async fn a_record_without_a_place_fails_or_is_counted() {
     let dir = tempfile::tempdir().unwrap();
     for (on_error, fails) in [(OnError::Closed, true), (OnError::Open, false)] {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let _counting = metrics::set_default_local_recorder(&recorder);
         let config = AuditConfig {
             on_error,
             ..config(dir.path())
@@ -221,6 +319,80 @@ async fn a_record_without_a_place_fails_or_is_counted() {
         let audit = Audit::start(&config).unwrap();
         assert!(audit.event("in time", Value::Null).await.is_ok());
         audit.stop();
+        assert_eq!(lost(&recorder), 0);
         assert_eq!(audit.event("late", Value::Null).await.is_err(), fails);
+        assert_eq!(lost(&recorder), 1);
+    }
+}
+
+/// Neither who waits for a record nor who ends the trail waits for ever.
+#[tokio::test]
+async fn a_disk_that_hangs_is_waited_for_until_the_deadline() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let _counting = metrics::set_default_local_recorder(&recorder);
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    let keys = Keys::read(config.key_file.as_deref()).unwrap();
+    let mut book = book(&config);
+    book.write(one(0)).unwrap();
+    book.most = 1;
+    book.force = |_| {
+        std::thread::sleep(Duration::from_secs(60));
+        Ok(())
+    };
+    let audit = Audit::go_on(&config, book, keys.texts).unwrap();
+    let begun = Instant::now();
+    let recorded = audit.verdict("a", &[], &verdict(0), Some(begun)).await;
+    assert!(recorded.is_err());
+    assert!(begun.elapsed() < Duration::from_secs(1));
+    assert_eq!(lost(&recorder), 1);
+    audit.stop();
+    assert!(begun.elapsed() < Duration::from_secs(10));
+}
+
+/// What waits takes no more than is counted, so that there is a bound on it.
+#[test]
+fn a_record_is_counted_by_all_that_is_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys = Keys::read(config(dir.path()).key_file.as_deref()).unwrap();
+    let segment = Segment {
+        role: Role::User,
+        text: "x".into(),
+        id: Some("document 17".into()),
+    };
+    let segments = vec![segment; 1000];
+    for (segments, verdict) in [(&segments[..], verdict(0)), (&[], verdict(1000))] {
+        let record = record::verdict("a", segments, &verdict, (&keys.texts, true));
+        let text = Value::Object(record).to_string();
+        assert!(record::size(segments, &verdict, true) > text.len());
+    }
+}
+
+fn verdict(detectors: usize) -> Verdict {
+    let detector = DetectorReport {
+        name: "injection".into(),
+        state: DetectorState::Scored,
+        reason: None,
+        package: "portcullis-minilm-l6".into(),
+        version: "1.2.0".into(),
+        device: "cpu".into(),
+        windows: 1,
+        coverage: 1.0,
+        scores: Vec::new(),
+    };
+    Verdict {
+        id: String::new(),
+        policy: "default".into(),
+        policy_version: "built-in".into(),
+        outcome: Outcome::Complete,
+        action: Action::Block,
+        reason: None,
+        findings: Vec::new(),
+        findings_omitted: 0,
+        segments: Vec::new(),
+        detectors: vec![detector; detectors],
+        redacted: Vec::new(),
+        pseudonyms: BTreeMap::new(),
+        timings: Timings::default(),
     }
 }

@@ -27,6 +27,8 @@ pub fn verify(
     key_file: Option<&Path>,
     after: Option<&str>,
 ) -> Result<Whole, FileError> {
+    let after = after.map(str::to_ascii_lowercase);
+    let after = after.as_deref();
     if let Some(code) = after
         && !(code.len() == 64 && code.bytes().all(|b| b.is_ascii_hexdigit()))
     {
@@ -56,6 +58,9 @@ pub fn verify(
                 break;
             }
             let Some(line) = line.strip_suffix('\n') else {
+                if line.len() as u64 == MAX_LINE {
+                    return Err(at(&format!("is longer than {MAX_LINE} bytes")));
+                }
                 if place + 1 < newest {
                     return Err(at(&"was not written to its end"));
                 }

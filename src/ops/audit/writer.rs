@@ -27,18 +27,36 @@ pub(super) fn count(written: bool, records: usize) {
         .increment(records as u64);
 }
 
-/// Writes what comes until nothing more can come; `bytes` is what waits.
-pub(super) fn keep(mut book: Book, incoming: &Receiver<Waiting>, bytes: &AtomicUsize) {
-    let mut fails = false;
-    let mut said = |result: io::Result<()>| {
-        match &result {
-            Ok(()) if fails => tracing::info!("the audit trail is written again"),
-            Err(error) if !fails => tracing::error!(%error, "the audit trail cannot be written"),
+/// Something that is done again and again, and said when it begins to fail and when it works again.
+struct Said {
+    what: &'static str,
+    fails: bool,
+}
+
+impl Said {
+    fn new(what: &'static str) -> Self {
+        Self { what, fails: false }
+    }
+
+    /// Whether it worked.
+    fn say(&mut self, result: &io::Result<()>) -> bool {
+        let what = self.what;
+        match result {
+            Ok(()) if self.fails => tracing::info!("the audit trail is {what} again"),
+            Err(error) if !self.fails => {
+                tracing::error!(%error, "the audit trail cannot be {what}");
+            }
             _ => {}
         }
-        fails = result.is_err();
-        !fails
-    };
+        self.fails = result.is_err();
+        !self.fails
+    }
+}
+
+/// Writes what comes until nothing more can come; `bytes` is what waits.
+pub(super) fn keep(mut book: Book, incoming: &Receiver<Waiting>, bytes: &AtomicUsize) {
+    let mut write = Said::new("written");
+    let mut force = Said::new("forced to the disk");
     loop {
         let first = match incoming.recv_timeout(SYNC_EVERY) {
             Ok(first) => Some(first),
@@ -52,7 +70,7 @@ pub(super) fn keep(mut book: Book, incoming: &Receiver<Waiting>, bytes: &AtomicU
             .map(|waiting| (waiting.record, (waiting.bytes, waiting.told)))
             .unzip();
         if !records.is_empty() {
-            let written = said(book.write(records.into_iter()));
+            let written = write.say(&book.write(records.into_iter()));
             count(written, told.len());
             for (size, told) in told {
                 bytes.fetch_sub(size, Ordering::Relaxed);
@@ -64,11 +82,13 @@ pub(super) fn keep(mut book: Book, incoming: &Receiver<Waiting>, bytes: &AtomicU
         }
         // Who waited for a record does not wait for the disk.
         if book.is_due() {
-            said(book.sync());
+            force.say(&book.sync());
         }
     }
     if let Err(error) = book.sync() {
-        tracing::error!(%error, "the end of the audit trail may be lost");
+        let records = book.unsynced();
+        count(false, records);
+        tracing::error!(%error, records, "the end of the audit trail may be lost");
     }
     tracing::info!(
         last = book.place.previous,

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::ops::file::FileError;
+use crate::ops::file::{self, FileError};
 
 /// The file: `tenants = ["gateway-a", "jwt:ann"]`.
 #[derive(Debug, Deserialize)]
@@ -16,8 +16,7 @@ pub(super) struct Blocked {
 
 impl Blocked {
     pub(super) fn read(file: &Path) -> Result<Self, FileError> {
-        let text = std::fs::read_to_string(file).map_err(|e| FileError::new(file, e))?;
-        toml::from_str(&text).map_err(|e| FileError::new(file, e))
+        file::toml(file)
     }
 
     pub(super) fn holds(&self, tenant: &str) -> bool {

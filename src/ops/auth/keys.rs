@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
 use super::CallerRoles;
-use crate::ops::file::FileError;
+use crate::ops::file::{self, FileError};
 use crate::package::hex;
 
 /// The tenants' keys, and what each tenant may do.
@@ -39,8 +39,7 @@ impl Keys {
     /// list of such (for changing keys); `[roles]` lists those of a tenant that has not all.
     pub(super) fn read(path: &Path) -> Result<Self, FileError> {
         let error = |problem: String| FileError::new(path, problem);
-        let text = std::fs::read_to_string(path).map_err(|e| error(e.to_string()))?;
-        let file: KeyFile = toml::from_str(&text).map_err(|e| error(e.to_string()))?;
+        let file: KeyFile = file::toml(path)?;
         if let Some(stranger) = file.roles.keys().find(|t| !file.keys.contains_key(*t)) {
             return Err(error(format!("roles.{stranger}: has no key under [keys]")));
         }

@@ -1,6 +1,7 @@
 //! Who calls, and what they may do: API keys, JSON Web Tokens, client certificates.
 
 mod blocked;
+mod certificate;
 mod keys;
 mod ring_provider;
 mod role;
@@ -8,8 +9,7 @@ mod token;
 
 use std::path::Path;
 use std::sync::Arc;
-
-use sha2::{Digest, Sha256};
+use std::time::SystemTime;
 
 use blocked::Blocked;
 use keys::Keys;
@@ -20,7 +20,6 @@ use token::Tokens;
 
 use super::file::FileError;
 use super::watched::{Look, Watched};
-use crate::package::hex;
 
 /// On whose behalf a request is made, and what they may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,15 +28,22 @@ pub struct Caller {
     pub tenant: Arc<str>,
     /// What they may do.
     pub roles: CallerRoles,
+    /// Until when what they presented counts, where it ends: their streams may be open for longer.
+    pub until: Option<SystemTime>,
 }
 
 impl Caller {
     /// The caller of a server that asks for no credentials.
     #[must_use]
     pub fn anonymous() -> Self {
+        Self::new("anonymous", CallerRoles::ALL)
+    }
+
+    fn new(tenant: impl Into<Arc<str>>, roles: CallerRoles) -> Self {
         Self {
-            tenant: "anonymous".into(),
-            roles: CallerRoles::ALL,
+            tenant: tenant.into(),
+            roles,
+            until: None,
         }
     }
 }
@@ -84,6 +90,9 @@ pub enum AuthError {
     /// A key nobody has.
     #[error("unknown API key")]
     Unknown,
+    /// A certificate that names nobody.
+    #[error("the certificate is not accepted: it cannot be read")]
+    Certificate,
     /// A token that does not count.
     #[error("the token is not accepted: {0}")]
     Token(&'static str),
@@ -120,12 +129,19 @@ impl Authenticator {
     /// otherwise a certificate is a tenant of its own.
     pub fn authenticate(&self, presented: Presented<'_>) -> Result<Caller, AuthError> {
         let caller = self.identify(presented)?;
-        self.expect_not_blocked(&caller.tenant)?;
+        self.expect_still(&caller.tenant, caller.until)?;
         Ok(caller)
     }
 
-    /// Fails for a tenant that is turned away, whose streams may be open.
-    pub fn expect_not_blocked(&self, tenant: &Arc<str>) -> Result<(), AuthError> {
+    /// Fails for a tenant that is turned away, or whose credentials have ended, while its streams are open.
+    pub fn expect_still(
+        &self,
+        tenant: &Arc<str>,
+        until: Option<SystemTime>,
+    ) -> Result<(), AuthError> {
+        if until.is_some_and(|until| until <= SystemTime::now()) {
+            return Err(AuthError::Token(token::EXPIRED));
+        }
         match &self.blocked {
             Some(blocked) if blocked.get().holds(tenant) => Err(AuthError::Blocked(tenant.clone())),
             _ => Ok(()),
@@ -138,10 +154,8 @@ impl Authenticator {
                 return Ok(Caller::anonymous());
             }
             let certificate = presented.certificate.ok_or(AuthError::Missing)?;
-            return Ok(Caller {
-                tenant: format!("cert:{}", &hex(&Sha256::digest(certificate))[..16]).into(),
-                roles: CallerRoles::ALL,
-            });
+            let tenant = certificate::tenant(certificate).ok_or(AuthError::Certificate)?;
+            return Ok(Caller::new(tenant, CallerRoles::ALL));
         }
         if let (Some(tokens), Some(bearer)) = (&self.tokens, presented.bearer)
             && token::is_token(bearer)
@@ -154,7 +168,7 @@ impl Authenticator {
             .ok_or(AuthError::Missing)?;
         let found = self.keys.as_ref().and_then(|keys| keys.get().find(key));
         let (tenant, roles) = found.ok_or(AuthError::Unknown)?;
-        Ok(Caller { tenant, roles })
+        Ok(Caller::new(tenant, roles))
     }
 }
 
@@ -232,8 +246,11 @@ mod tests {
 
     #[test]
     fn a_certificate_is_a_tenant_only_where_certificates_count() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(vec!["gateway".to_owned()]).unwrap();
+        let der = params.self_signed(&key).unwrap();
         let certificate = Presented {
-            certificate: Some(b"der"),
+            certificate: Some(der.der()),
             ..Presented::default()
         };
         let by_certificate = Authenticator::new(Credentials {
@@ -242,7 +259,13 @@ mod tests {
         })
         .unwrap();
         let caller = by_certificate.authenticate(certificate).unwrap();
-        assert!(caller.tenant.starts_with("cert:"));
+        assert_eq!(&*caller.tenant, "cert:dns:gateway");
+        let nonsense = Presented {
+            certificate: Some(b"der"),
+            ..Presented::default()
+        };
+        let refused = by_certificate.authenticate(nonsense);
+        assert_eq!(refused, Err(AuthError::Certificate));
         let open = Authenticator::new(Credentials::default()).unwrap();
         assert_eq!(open.authenticate(certificate), Ok(Caller::anonymous()));
     }

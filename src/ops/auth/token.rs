@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse};
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{AuthError, Caller, CallerRoles, ring_provider};
-use crate::ops::file::FileError;
+use crate::ops::file::{self, FileError};
 use crate::ops::watched::{Look, Watched};
 
 /// Longest token that is looked at, in bytes.
@@ -19,6 +20,8 @@ const MAX_TOKEN: usize = 8 << 10;
 const MAX_TENANT: usize = 128;
 /// By how much clocks may differ, in seconds.
 const LEEWAY: u64 = 60;
+pub(super) const EXPIRED: &str = "it has expired";
+const UNFIT: &str = "\"exp\", \"iss\" or \"aud\" is missing or unfit";
 
 /// `[server.jwt]`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -113,6 +116,10 @@ impl Tokens {
         let Some(tenant) = tenant.filter(fits) else {
             return refused("the claim that names the tenant is missing or unfit");
         };
+        // `exp` is required.
+        let Some(until) = claims.get("exp").and_then(end) else {
+            return refused(UNFIT);
+        };
         Ok(Caller {
             // No name that a key file can give, nor that of a certificate.
             tenant: format!("jwt:{tenant}").into(),
@@ -120,14 +127,14 @@ impl Tokens {
                 None => CallerRoles::ALL,
                 Some(claim) => roles(claims.get(claim)),
             },
+            until: Some(until),
         })
     }
 }
 
 fn read(file: &Path, config: &JwtConfig) -> Result<Vec<Key>, FileError> {
     let error = |problem: String| FileError::new(file, problem);
-    let text = std::fs::read_to_string(file).map_err(|e| error(e.to_string()))?;
-    let set: JwkSet = serde_json::from_str(&text).map_err(|e| error(format!("no JWK set: {e}")))?;
+    let set: JwkSet = file::json(file)?;
     let mut keys = Vec::new();
     for jwk in &set.keys {
         if matches!(jwk.algorithm, AlgorithmParameters::OctetKey(_)) {
@@ -193,6 +200,12 @@ fn algorithms(jwk: &Jwk) -> Vec<Algorithm> {
     }
 }
 
+/// When a token of this `exp` ends, whichever clock is right.
+fn end(exp: &Value) -> Option<SystemTime> {
+    let seconds = Duration::try_from_secs_f64(exp.as_f64()?).ok()?;
+    SystemTime::UNIX_EPOCH.checked_add(seconds + Duration::from_secs(LEEWAY))
+}
+
 fn roles(claim: Option<&Value>) -> CallerRoles {
     match claim {
         Some(Value::String(names)) => CallerRoles::among(names.split(' ')),
@@ -204,13 +217,11 @@ fn roles(claim: Option<&Value>) -> CallerRoles {
 /// What a caller is told.
 fn reason(kind: &ErrorKind) -> &'static str {
     match kind {
-        ErrorKind::ExpiredSignature => "it has expired",
+        ErrorKind::ExpiredSignature => EXPIRED,
         ErrorKind::ImmatureSignature => "it is not valid yet",
         ErrorKind::InvalidIssuer => "it is of another issuer",
         ErrorKind::InvalidAudience => "it is meant for others",
-        ErrorKind::MissingRequiredClaim(_) | ErrorKind::InvalidClaimFormat(_) => {
-            "\"exp\", \"iss\" or \"aud\" is missing or unfit"
-        }
+        ErrorKind::MissingRequiredClaim(_) | ErrorKind::InvalidClaimFormat(_) => UNFIT,
         ErrorKind::InvalidAlgorithm => "its algorithm is not the key's",
         _ => "its signature is not the issuer's",
     }
