@@ -15,6 +15,7 @@ mod checks;
 mod context;
 mod custom;
 mod entropy;
+mod escape;
 mod ids;
 mod lexer;
 mod phone;

@@ -1,6 +1,7 @@
 //! What a rule is: a shape, what must hold around it, and how much each kind of evidence weighs.
 
 use super::context::Topic;
+use super::escape;
 
 /// The least score that is reported.
 pub(super) const FLOOR: f32 = 0.5;
@@ -145,7 +146,8 @@ impl Shape {
 /// A check of what the regular expression cannot say.
 pub(super) type Check = fn(&Site<'_>) -> Shape;
 
-/// A value behind the name that a pattern matches: as long a run of characters as there is.
+/// A value behind the name that a pattern matches: as long a run of characters as there is, up to an
+/// escape that separates.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Value {
     /// What it may begin with; ASCII.
@@ -165,7 +167,10 @@ impl Value {
             _ => return 0,
         }
         let most = bytes.len().min(self.length.1);
-        let end = |&i: &usize| !bytes.get(i).is_some_and(|&b| (self.rest)(b));
+        let end = |&i: &usize| match bytes.get(i..) {
+            Some(rest @ [b, ..]) => !(self.rest)(*b) || *b == b'\\' && escape::separates(rest),
+            _ => true,
+        };
         (1..most).find(end).unwrap_or(most)
     }
 

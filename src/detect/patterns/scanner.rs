@@ -6,6 +6,7 @@ use std::ops::Range;
 use regex_automata::util::primitives::StateID;
 
 use super::PatternMatch;
+use super::escape;
 use super::lexer::{Entry, Group, Lexer, LexerRule, MAX_MATCH, TopicId};
 use super::rule::{FLOOR, Site, Start};
 use super::table::Table;
@@ -53,6 +54,23 @@ impl<'t> View<'t> {
 
     fn char_before(&self, at: usize) -> Option<char> {
         self.slice(self.base..at).chars().next_back()
+    }
+
+    /// The character before `at`; a line break for an escape.
+    fn sign_before(&self, at: usize) -> Option<char> {
+        match escape::ends(self.slice_bytes(self.base..at)) {
+            true => Some('\n'),
+            false => self.char_before(at),
+        }
+    }
+
+    /// Whether the letter of an escape stands at `at`.
+    fn is_escape(&self, at: usize) -> bool {
+        let (before, behind) = (
+            self.slice_bytes(self.base..at),
+            self.slice_bytes(at..self.end()),
+        );
+        escape::begins(before, behind)
     }
 }
 
@@ -150,13 +168,20 @@ impl Scanner {
     fn next_start(&mut self, lexer: &Lexer, view: View<'_>) -> bool {
         let bytes = view.text.as_bytes();
         let from = self.at.saturating_sub(view.base);
+        let mut slash = self.table.slash.saturating_sub(view.base);
         for (offset, &byte) in bytes.iter().enumerate().skip(from) {
+            if byte == b'\\' {
+                slash = offset + 1;
+            }
             let begins = lexer.begins[usize::from(byte)];
             if begins == 0 {
                 continue;
             }
             let before = |n: usize| bytes.get(offset.checked_sub(n)?).copied();
             let mut groups = begins & Start::open(byte, before(1), before(2));
+            if offset - slash < escape::LONGEST && escape::ends(&bytes[..offset]) {
+                groups = begins;
+            }
             if let Some(&second) = bytes.get(offset + 1) {
                 groups &= lexer.goes_on(byte, second);
             }
@@ -252,6 +277,7 @@ impl Scanner {
         // In the order of the table, each rule's longest match first.
         ends.sort_by_key(|(entry, end)| (*entry, Reverse(*end)));
         let mut done = None;
+        let escape = lexer.compete && view.is_escape(start);
         for (entry, end) in ends.drain(..) {
             match entry {
                 Entry::Topic(id) if word_ends(view, end) => {
@@ -261,7 +287,7 @@ impl Scanner {
                         .or(Some((id, end)));
                 }
                 Entry::Topic(_) => {}
-                Entry::Rule(rule) if done == Some(rule) => {}
+                Entry::Rule(rule) if escape || done == Some(rule) => {}
                 Entry::Rule(rule) => {
                     if let Some(candidate) = self.candidate(lexer, view, rule, start..end) {
                         done = Some(rule);
@@ -324,7 +350,7 @@ impl Scanner {
         let site = Site {
             text: view.slice(span.clone()),
             whole: view.slice(whole.start..end),
-            before: view.char_before(whole.start),
+            before: view.sign_before(whole.start),
             after: behind.next(),
             then: behind.next(),
         };
@@ -445,7 +471,10 @@ impl Walk {
         view: View<'_>,
         counts: impl Fn(Entry) -> bool,
     ) -> bool {
-        let before = start.checked_sub(1).and_then(|at| view.byte(at));
+        let before = match escape::ends(view.slice_bytes(view.base..start)) {
+            true => Some(b'\n'),
+            false => start.checked_sub(1).and_then(|at| view.byte(at)),
+        };
         let Some(mut state) = self.state.or_else(|| group.begin(before)) else {
             return true;
         };

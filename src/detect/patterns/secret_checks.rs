@@ -21,6 +21,11 @@ pub(super) fn begins_password(b: u8) -> bool {
     in_password(b) && !b",[\\]{}".contains(&b)
 }
 
+/// What a password consists of that nothing but a word announces: no comma and no hyphen either.
+pub(super) fn in_announced(b: u8) -> bool {
+    in_password(b) && b != b',' && b != b'-'
+}
+
 /// A token behind a vendor's prefix: not a placeholder, and varied enough to have been drawn.
 pub(super) fn token(site: &Site<'_>) -> Shape {
     Shape::plain_if(entropy(site.text) >= 2.8 && !is_placeholder(site.text))

@@ -8,10 +8,10 @@ use super::secret_checks as checks;
 const KEY: &str = "API_KEY";
 const PASSWORD: &str = "PASSWORD";
 
-/// What may stand between a name and its value: `: `, ` = "`, `":"`, `=>`, ` := '`.
+/// What may stand between a name and its value: `: `, ` = "`, `":"`, `\": `, `=>`, ` := '`.
 macro_rules! assigned {
     () => {
-        r#"["'`]?\]?[ \t]{0,4}(?::|=|:=|=>)[ \t]{0,4}"#
+        r#"(?:\\{0,3}["'`])?\]?[ \t]{0,4}(?::|=|:=|=>)[ \t]{0,4}"#
     };
 }
 
@@ -110,7 +110,7 @@ pub(super) const RULES: &[Rule] = &[
         .check(checks::jwt, 0.95),
     rule("bearer-token", KEY, Word, r#"(?i:bearer|authorization["']?[ ]?[:=] ?["']?(?:basic|token))[ ]{1,2}([A-Za-z0-9_.~+/-]{16,256}={0,2})"#, 0.85)
         .check(checks::assigned_key, 0.0),
-    rule("assigned-key", KEY, Word, concat!(key_name!(), assigned!(), r#"["'`]?"#), 0.85)
+    rule("assigned-key", KEY, Word, concat!(key_name!(), assigned!(), r#"(?:\\{0,3}["'`])?"#), 0.85)
         .value(checks::in_key, checks::in_key, (16, 160))
         .check(checks::assigned_key, 0.0),
     rule("random-key", KEY, Run, "[A-Za-z0-9_.+/-]{24,160}={0,2}", 0.1)
@@ -119,13 +119,16 @@ pub(super) const RULES: &[Rule] = &[
     // Passwords.
     rule("password-quoted", PASSWORD, Word, concat!(password_name!(), assigned!(), r#"["']([!#-&(-~]{4,128})["']"#), 0.9)
         .check(checks::quoted_password, 0.0),
+    rule("password-escaped", PASSWORD, Word, concat!(password_name!(), assigned!(), r#"\\{1,3}["']([!#-&(-\[\]-~]{4,128})\\{1,3}["']"#), 0.9)
+        .check(checks::quoted_password, 0.0),
     rule("password-assigned", PASSWORD, Word, concat!(password_name!(), assigned!()), 0.85)
         .value(checks::begins_password, |b| b != b';' && checks::in_password(b), (4, 128))
         .check(checks::bare_password, 0.0),
     rule("password-said", PASSWORD, Word, concat!(password_name!(), "(?i:(?: (?:for|to|of|on|für|pour|para|per|voor)(?: [a-z]+){1,3})? (?:is|was|ist|lautet|est|es|é|è|jest|to)(?: now)?:?) [\"'`]?"), 0.8)
         .value(checks::in_password, checks::in_password, (4, 128))
         .check(checks::said_password, 0.0),
-    rule("password-announced", PASSWORD, Word, concat!(password_name!(), " [\"'`]?([!#-&(-+.-~][!#-&(-+.-~]{5,64})"), 0.7)
+    rule("password-announced", PASSWORD, Word, concat!(password_name!(), " [\"'`]?"), 0.7)
+        .value(checks::in_announced, checks::in_announced, (6, 65))
         .check(checks::announced_password, 0.0),
     rule("login-slash", PASSWORD, Word, "(?i:log[ -]?ins?|credentials?|creds|zugangsdaten|identifiants|credenciales)(?: is| are|:) [\"'`]?[A-Za-z][A-Za-z0-9_.@+-]{1,23}(?: / |:)", 0.8)
         .value(|b| b != b'/' && checks::in_password(b), checks::in_password, (4, 128))
@@ -136,7 +139,7 @@ pub(super) const RULES: &[Rule] = &[
     rule("password-sql", PASSWORD, Word, "(?i:identified by|with password) [\"'`]", 0.85)
         .value(checks::in_password, checks::in_password, (4, 128))
         .check(checks::quoted_password, 0.0),
-    rule("url-password", PASSWORD, Url, r#"[A-Za-z][A-Za-z0-9+.-]{1,24}://[A-Za-z0-9_.%+-]{0,64}:([!#-&(-.0-;=?-~]{1,128})@\[?[A-Za-z0-9]+"#, 0.95)
+    rule("url-password", PASSWORD, Url, r#"[A-Za-z][A-Za-z0-9+.-]{1,24}:(?://|\\/\\/)[A-Za-z0-9_.%+-]{0,64}:([!#-&(-.0-;=?-~]{1,128})@\[?[A-Za-z0-9]+"#, 0.95)
         .check(checks::userinfo, 0.0),
     rule("chpasswd", PASSWORD, Word, r#"echo ["'][A-Za-z0-9_.@-]{1,64}:([!#-&(-~]{3,128})["'] ?\| ?(?:sudo )?chpasswd"#, 0.9)
         .check(checks::userinfo, 0.0),

@@ -19,7 +19,10 @@ fn rows(table: &str) -> Vec<(String, String, Vec<Range<usize>>)> {
         .filter(|l| !l.starts_with('#') && !l.is_empty())
     {
         let (rule, marked) = line.split_once("| ").unwrap();
-        let marked = marked.replace('⁞', "").replace("\\n", "\n");
+        let marked = marked
+            .replace('⁞', "")
+            .replace("\\n", "\n")
+            .replace('⧵', "\\");
         let (mut text, mut spans, mut open) = (String::new(), Vec::new(), 0);
         for c in marked.chars() {
             match c {
@@ -159,6 +162,11 @@ fn mixed_text() -> impl Strategy<Value = String> {
         "4111 1111 ",
         "::",
         "+1 ",
+        "\\",
+        "\\n",
+        "\\u003c",
+        "\\x41",
+        "\\\"",
     ];
     let piece = prop_oneof![
         3 => proptest::sample::select(lines),
@@ -363,6 +371,9 @@ fn adversarial(length: usize) -> Vec<(&'static str, String)> {
         ("octets", "00:11:"),
         ("groups", "1:2:"),
         ("assignments", "password: a1!"),
+        ("backslashes", "\\"),
+        ("escapes", "\\nann\\u003c12"),
+        ("escaped quotes", "password=\\\""),
     ]
     .into_iter()
     .map(|(name, unit)| (name, unit.repeat(length / unit.len())))
