@@ -11,6 +11,7 @@ use regex_automata::{Anchored, Input, MatchKind, meta};
 use super::PatternError;
 use super::context::WORDS;
 use super::rule::{Check, FLOOR, Rule, Shape, Start, Value};
+use super::sign;
 
 /// A topic's number within a lexer.
 pub(super) type TopicId = u16;
@@ -74,7 +75,8 @@ pub(super) struct Lexer {
     pairs: Vec<[u8; 256]>,
     /// How far a topic reaches, in bytes.
     pub reach: usize,
-    /// Whether overlapping matches of different rules compete, or are all reported.
+    /// Whether overlapping matches of different rules compete, or are all reported; and whether signs are
+    /// read as those of ASCII that they stand for.
     pub compete: bool,
 }
 
@@ -163,6 +165,10 @@ impl Lexer {
                 }
             }
         }
+        if compete {
+            // Full-width forms.
+            begins[0xEF] = begins.iter().fold(0, |all, kinds| all | kinds);
+        }
         Ok(Self {
             reach: rules.iter().map(|rule| rule.window).max().unwrap_or(0),
             groups,
@@ -187,6 +193,12 @@ impl Lexer {
     pub(super) fn goes_on(&self, first: u8, second: u8) -> u8 {
         let of_first = self.pairs.get(usize::from(first));
         of_first.map_or(u8::MAX, |kinds| kinds[usize::from(second)])
+    }
+
+    /// What `bytes` begin with, read as a sign of ASCII, and how many bytes it takes.
+    #[inline(never)]
+    pub(super) fn sign(&self, bytes: &[u8]) -> Option<(u8, usize)> {
+        sign::read(bytes).filter(|_| self.compete)
     }
 
     /// What stands behind an entry's match and belongs to it.

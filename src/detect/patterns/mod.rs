@@ -24,6 +24,7 @@ mod rule;
 mod scanner;
 mod secret_checks;
 mod secrets;
+mod sign;
 mod stream;
 mod table;
 

@@ -9,6 +9,7 @@ use super::PatternMatch;
 use super::escape;
 use super::lexer::{Entry, Group, Lexer, LexerRule, MAX_MATCH, TopicId};
 use super::rule::{FLOOR, Site, Start};
+use super::sign;
 use super::table::Table;
 
 /// A match that scores this much is not looked into: what begins inside it is no candidate.
@@ -178,11 +179,15 @@ impl Scanner {
                 continue;
             }
             let before = |n: usize| bytes.get(offset.checked_sub(n)?).copied();
-            let mut groups = begins & Start::open(byte, before(1), before(2));
-            if offset - slash < escape::LONGEST && escape::ends(&bytes[..offset]) {
-                groups = begins;
-            }
-            if let Some(&second) = bytes.get(offset + 1) {
+            let behind = bytes.get(offset + 1).copied();
+            let ascii = (byte | before(1).unwrap_or(0) | behind.unwrap_or(0)).is_ascii();
+            let mut groups = match ascii && offset - slash >= escape::LONGEST {
+                true => begins & Start::open(byte, before(1), before(2)),
+                false => opens(lexer, bytes, offset),
+            };
+            if let Some(second) = behind
+                && (ascii || !lexer.compete)
+            {
                 groups &= lexer.goes_on(byte, second);
             }
             if groups == 0 {
@@ -321,16 +326,21 @@ impl Scanner {
     }
 
     /// What `rule` makes of `whole`, if it is enough to be reported.
-    fn candidate(
+    fn candidate<'t>(
         &mut self,
         lexer: &Lexer,
-        view: View<'_>,
+        view: View<'t>,
         rule: usize,
         mut whole: Range<usize>,
     ) -> Option<Candidate> {
         let spec = lexer.rules.get(rule)?;
+        let fold = |text: &'t str| match lexer.compete {
+            true => sign::folded(text),
+            false => text.into(),
+        };
         if let Some(length) = spec.length {
-            whole.end = whole.start + length(view.slice(whole.clone()));
+            let text = view.slice(whole.clone());
+            whole.end = whole.start + sign::unfolded(text, length(&fold(text)));
         }
         let topic = self.topic(view, spec, whole.start);
         let span = match &spec.value {
@@ -341,18 +351,30 @@ impl Scanner {
                 whole.end..whole.end + value.len()
             }
             None => {
-                let reported = spec.reported(view.slice(whole.clone()));
-                whole.start + reported.start..whole.start + reported.end
+                let text = view.slice(whole.clone());
+                let reported = spec.reported(&fold(text));
+                let place = |bytes| whole.start + sign::unfolded(text, bytes);
+                place(reported.start)..place(reported.end)
             }
         };
         let end = whole.end.max(span.end);
+        let read = |c: char| if lexer.compete { sign::plain(c) } else { c };
         let mut behind = view.slice(end..view.end()).chars();
+        let (after, then) = (behind.next(), behind.next());
+        let (text, all) = (
+            fold(view.slice(span.clone())),
+            fold(view.slice(whole.start..end)),
+        );
         let site = Site {
-            text: view.slice(span.clone()),
-            whole: view.slice(whole.start..end),
-            before: view.sign_before(whole.start),
-            after: behind.next(),
-            then: behind.next(),
+            text: &text,
+            whole: &all,
+            before: view.sign_before(whole.start).map(read),
+            // A dash joins numbers, not words.
+            after: after
+                .filter(|_| then.is_some_and(|c| c.is_ascii_digit()))
+                .map(read)
+                .or(after),
+            then: then.map(read),
         };
         let score = spec.score((spec.check)(&site), topic);
         (score >= FLOOR && !span.is_empty()).then_some(Candidate {
@@ -495,9 +517,17 @@ impl Walk {
             .as_bytes()
             .get(at - view.base..)
             .unwrap_or_default();
-        for &byte in rest {
+        let mut rest = rest.iter();
+        while let Some(&byte) = rest.next() {
             if at - start >= MAX_MATCH {
                 return true;
+            }
+            let (mut byte, mut width) = (byte, 1);
+            if !byte.is_ascii()
+                && let Some((sign, bytes)) = lexer.sign(view.slice_bytes(at..view.end()))
+            {
+                (byte, width) = (sign, bytes);
+                rest.nth(bytes - 2);
             }
             // The automaton tells of a match one byte late.
             let (next, goes_on) = group.step(state, byte, |entry| record(entry, at));
@@ -505,7 +535,7 @@ impl Walk {
                 return true;
             }
             state = next;
-            at += 1;
+            at += width;
         }
         if view.last {
             group.finish(state, |entry| record(entry, at));
@@ -516,12 +546,36 @@ impl Walk {
     }
 }
 
+/// The kinds of starts that have an entry which may begin at `at`, by what stands before it.
+#[inline(never)]
+fn opens(lexer: &Lexer, bytes: &[u8], at: usize) -> u8 {
+    let (before, rest) = bytes.split_at(at);
+    let read = lexer.sign(rest).map(|(sign, _)| sign);
+    let byte = read.or(rest.first().copied()).unwrap_or_default();
+    let begins = lexer.begins[usize::from(byte)];
+    if escape::ends(before) {
+        return begins;
+    }
+    let (before, second) = match lexer.compete {
+        true => {
+            let last = sign::last(before);
+            let second = last.and_then(|(_, rest)| sign::last(rest));
+            (last.map(|last| last.0), second.map(|last| last.0))
+        }
+        false => {
+            let second = at.checked_sub(2).and_then(|at| bytes.get(at));
+            (before.last().copied(), second.copied())
+        }
+    };
+    begins & Start::open(byte, before, second)
+}
+
 /// Whether what stands at `to` continues a list whose last item ended at `from`: `A, B`, `A or B`.
 fn goes_on(view: View<'_>, from: usize, to: usize) -> bool {
     to - from < LOOK
         && matches!(
             view.slice(from..to)
-                .trim_matches([' ', ',', ';', '/', '|', '&']),
+                .trim_matches(|c| " ,;/|&、".contains(sign::plain(c))),
             "" | "or" | "and"
         )
 }

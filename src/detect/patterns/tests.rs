@@ -166,6 +166,11 @@ fn mixed_text() -> impl Strategy<Value = String> {
         "\\n",
         "\\u003c",
         "\\x41",
+        "‑",
+        "—",
+        "\u{a0}",
+        "４１",
+        "：",
         "\\\"",
     ];
     let piece = prop_oneof![
@@ -371,6 +376,8 @@ fn adversarial(length: usize) -> Vec<(&'static str, String)> {
         ("octets", "00:11:"),
         ("groups", "1:2:"),
         ("assignments", "password: a1!"),
+        ("hyphens", "12‑"),
+        ("full width", "４１ａ："),
         ("backslashes", "\\"),
         ("escapes", "\\nann\\u003c12"),
         ("escaped quotes", "password=\\\""),
