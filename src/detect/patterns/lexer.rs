@@ -27,6 +27,8 @@ const DFA_LIMIT: usize = 48 << 20;
 pub(super) struct LexerRule {
     pub id: Arc<str>,
     pub label: Arc<str>,
+    /// Whether it is a number; see [`Start::Number`].
+    pub number: bool,
     pub check: Check,
     pub base: f32,
     pub proof: f32,
@@ -109,6 +111,7 @@ impl Lexer {
             rules.push(LexerRule {
                 id: rule.id.into(),
                 label: rule.label.into(),
+                number: rule.start == Start::Number,
                 check: rule.check,
                 base: rule.base,
                 proof: rule.proof,

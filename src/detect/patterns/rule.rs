@@ -15,9 +15,11 @@ const WINDOW: usize = 40;
 pub(super) enum Start {
     /// A word, or a hump of one (`dbPassword`): not after a letter or digit of the same case.
     Word,
-    /// A run of letters, digits and `_ - . + %`: not after any of these.
+    /// A run of letters, digits and `_ - . + %`: not after any of these, but after a `_` that itself
+    /// begins a run (`_emphasis_`).
     Token,
-    /// A number: not after a letter, digit or `_`, and not after a separator that follows a digit.
+    /// A number: not after a letter or digit, and not after a separator that follows a digit. Behind a `_`
+    /// that joins it with a word it must be proven.
     Number,
     /// As a number, near a topic: where rules go that find no number without one.
     Told,
@@ -62,12 +64,14 @@ impl Start {
         if !matches!(before, b':' | b'.' | b'-') {
             open |= Self::Address.bit();
         }
-        if !matches!(before, b'_' | b'-' | b'.' | b'+' | b'%') {
+        let joins = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'+' | b'%');
+        let emphasis = before == b'_' && !second.is_some_and(joins);
+        if emphasis || !joins(before) && before != b'_' {
             open |= Self::Token.bit();
             open |= if before == b'/' { 0 } else { Self::Run.bit() };
         }
-        let separator = matches!(before, b'-' | b'.' | b'/' | b':' | b'+');
-        if before != b'_' && !(separator && second.is_some_and(|b| b.is_ascii_digit())) {
+        let separator = matches!(before, b'-' | b'.' | b'/' | b':' | b'+' | b'_');
+        if !(separator && second.is_some_and(|b| b.is_ascii_digit())) {
             open |= Self::Number.bit() | Self::Told.bit();
         }
         open

@@ -8,7 +8,7 @@ use regex_automata::util::primitives::StateID;
 use super::PatternMatch;
 use super::escape;
 use super::lexer::{Entry, Group, Lexer, LexerRule, MAX_MATCH, TopicId};
-use super::rule::{FLOOR, Site, Start};
+use super::rule::{FLOOR, Shape, Site, Start};
 use super::sign;
 use super::table::Table;
 
@@ -343,7 +343,7 @@ impl Scanner {
             whole.end = whole.start + sign::unfolded(text, length(&fold(text)));
         }
         let topic = self.topic(view, spec, whole.start);
-        let span = match &spec.value {
+        let mut span = match &spec.value {
             Some(_) if self.values.len() >= MAX_NESTED => return None,
             Some(value) => {
                 let value = value.at(view.slice(whole.end..view.end()))?;
@@ -376,7 +376,16 @@ impl Scanner {
                 .or(after),
             then: then.map(read),
         };
-        let score = spec.score((spec.check)(&site), topic);
+        let shape = (spec.check)(&site);
+        if lexer.compete && !self.stands_apart(view, spec, &site, whole.start, shape) {
+            return None;
+        }
+        if site.after == Some('_') {
+            // `_emphasis_`
+            let text = view.slice(span.clone());
+            span.start += text.len() - text.trim_start_matches('_').len();
+        }
+        let score = spec.score(shape, topic);
         (score >= FLOOR && !span.is_empty()).then_some(Candidate {
             rule,
             span,
@@ -384,6 +393,25 @@ impl Scanner {
             in_context: topic.is_some_and(|t| spec.topics.contains(&t)),
             accepted: false,
         })
+    }
+
+    /// Whether no `_` joins a match with a word, or it is a number that is proven whatever stands around it.
+    fn stands_apart(
+        &self,
+        view: View<'_>,
+        spec: &LexerRule,
+        site: &Site<'_>,
+        start: usize,
+        shape: Shape,
+    ) -> bool {
+        let joined = |sign: Option<char>, beyond: Option<char>| {
+            sign == Some('_') && beyond.is_some_and(char::is_alphanumeric)
+        };
+        let before = || view.char_before(start - 1);
+        let word_before = spec.number && site.before == Some('_') && joined(site.before, before());
+        let word_behind = spec.value.is_none() && joined(site.after, site.then);
+        let digit_behind = word_behind && site.then.is_some_and(|c| c.is_ascii_digit());
+        !(word_before || word_behind) || spec.number && shape == Shape::Proven && !digit_behind
     }
 
     /// The topic that speaks for or against what `rule` finds at `start`.
@@ -528,6 +556,10 @@ impl Walk {
             {
                 (byte, width) = (sign, bytes);
                 rest.nth(bytes - 2);
+            }
+            if byte == b'_' && lexer.compete {
+                // A word may end here, whatever the automaton makes of the sign.
+                group.finish(state, |entry| record(entry, at));
             }
             // The automaton tells of a match one byte late.
             let (next, goes_on) = group.step(state, byte, |entry| record(entry, at));
