@@ -19,6 +19,7 @@ pub(super) enum Topic {
     Wallet,
     Network,
     Secret,
+    Password,
     Version,
     /// Numbers of no one: orders, tickets, hashes.
     Other,
@@ -82,6 +83,10 @@ pub(super) const WORDS: &[(Topic, &str)] = &[
     (
         Topic::Secret,
         r"api[ _-]?keys?|access[ _-]?keys?|secret[ _-]?keys?|(?:client |shared )?secrets?|tokens?|bearer|credentials?|auth(?:orization)?|private[ _-]?key",
+    ),
+    (
+        Topic::Password,
+        r"passwords?|passwd|passphrase|passwort|kennwort|mot de passe|contrase[nñ]a|senha|wachtwoord|has[lł]o|l[oö]senord|пароль|密码|パスワード|비밀번호",
     ),
     (
         Topic::Version,

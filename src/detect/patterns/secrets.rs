@@ -1,24 +1,32 @@
 //! Rules for secrets.
 
-use super::context::Topic::{Other, Secret};
-use super::rule::Start::{Run, Token, Url, Word};
+use super::context::Topic::{Other, Password, Secret};
+use super::rule::Start::{Anywhere, Number, Run, Token, Url, Word};
 use super::rule::{Rule, rule};
 use super::secret_checks as checks;
 
 const KEY: &str = "API_KEY";
 const PASSWORD: &str = "PASSWORD";
 
-/// What may stand between a name and its value: `: `, ` = "`, `":"`, `\": `, `=>`, ` := '`.
+/// What may stand between a name and its value: `: `, ` = "`, `":"`, `\": `, `=>`, ` := '`, `**: `, `:** `.
 macro_rules! assigned {
     () => {
-        r#"(?:\\{0,3}["'`])?\]?[ \t]{0,4}(?::|=|:=|=>)[ \t]{0,4}"#
+        r#"(?:\\{0,3}["'`]|[*_]{1,2})?\]?[ \t]{0,4}(?::|=|:=|=>)(?:[*_]{1,2}[ \t])?[ \t]{0,4}"#
+    };
+}
+
+/// What may stand between a name and its value where both are values themselves: `name="NAME" value="VALUE"`,
+/// `"name": "NAME", "value": "VALUE"`, `name: NAME` above `value: VALUE`.
+macro_rules! named {
+    () => {
+        r#"(?:\\{0,3}["'])?(?:,|[ \t])?(?:\r?\n)?[ \t]{0,12}(?:\\{0,3}["'])?value(?:\\{0,3}["'])?[ \t]{0,2}[:=][ \t]{0,2}(?:\\{0,3}["'`])?"#
     };
 }
 
 /// Names of passwords.
 macro_rules! password_name {
     () => {
-        "(?i:(?:db|my|user|admin|root|login|new|old|the)?pass(?:word|wd|phrase|code)s?|(?:db|user)?(?:pwd|pass)|pw|passwort|kennwort|mot de passe|contrase[nñ]a|senha|wachtwoord|has[lł]o|l[oö]senord|parole d'ordre|пароль|密码|口令)"
+        "(?i:(?:db|my|user|admin|root|login|new|old|the)?pass(?:word|wd|phrase|code)s?|(?:db|user|admin|root|pg|my|mysql|redis|mongo|smtp|mail|ftp|ssh|ldap)?(?:pwd|pass)|pw|passwort|kennwort|mot de passe|contrase[nñ]a|senha|wachtwoord|has[lł]o|l[oö]senord|parole d'ordre|пароль|密码|口令)"
     };
 }
 
@@ -113,15 +121,37 @@ pub(super) const RULES: &[Rule] = &[
     rule("assigned-key", KEY, Word, concat!(key_name!(), assigned!(), r#"(?:\\{0,3}["'`])?"#), 0.85)
         .value(checks::in_key, checks::in_key, (16, 160))
         .check(checks::assigned_key, 0.0),
+    rule("key-joined", KEY, Anywhere, concat!("(?i:api[_-]?key|token|secret)", assigned!(), r#"(?:\\{0,3}["'`])?"#), 0.8)
+        .value(checks::in_key, checks::in_key, (16, 160))
+        .check(checks::assigned_key, 0.0),
     rule("random-key", KEY, Run, "[A-Za-z0-9_.+/-]{24,160}={0,2}", 0.1)
         .check(checks::random_key, 0.0).near(&[Secret], 0.65).within(12).unless(&[Other]),
 
     // Passwords.
-    rule("password-quoted", PASSWORD, Word, concat!(password_name!(), assigned!(), r#"["']([!#-&(-~]{4,128})["']"#), 0.9)
+    rule("password-quoted", PASSWORD, Word, concat!(password_name!(), assigned!(), r#"["']([ !#-&(-~]{4,128})["']"#), 0.9)
         .check(checks::quoted_password, 0.0),
     rule("password-escaped", PASSWORD, Word, concat!(password_name!(), assigned!(), r#"\\{1,3}["']([!#-&(-\[\]-~]{4,128})\\{1,3}["']"#), 0.9)
         .check(checks::quoted_password, 0.0),
-    rule("password-assigned", PASSWORD, Word, concat!(password_name!(), assigned!()), 0.85)
+    rule("npm-password", PASSWORD, Url, r#":_password ?= ?"?([A-Za-z0-9+/]{8,200}={0,2})"#, 0.9)
+        .check(checks::userinfo, 0.0),
+    rule("password-named", PASSWORD, Word, concat!(password_name!(), named!()), 0.85)
+        .value(checks::begins_password, checks::in_password, (4, 128))
+        .check(checks::bare_password, 0.0),
+    rule("password-element", PASSWORD, Word, concat!(password_name!(), ">"), 0.85)
+        .value(checks::begins_password, |b| b != b'<' && checks::in_password(b), (4, 128))
+        .check(checks::element_password, 0.0),
+    rule("password-row", PASSWORD, Word, concat!(password_name!(), r"[*_`]{0,2}[ \t]{1,12}\|[ \t]{1,12}`?"), 0.8)
+        .value(checks::begins_password, |b| b != b'|' && b != b'`' && checks::in_password(b), (6, 64))
+        .check(checks::cell_password, 0.0),
+    rule("password-cell", PASSWORD, Number, r"[!#-&(-+.-:<-\[\]-{}~-]{6,64}", 0.0)
+        .check(checks::cell_password, 0.0).near(&[Password], 0.8).within(0),
+    rule("password-below", PASSWORD, Word, concat!(password_name!(), r#"["'*_`]{0,2}:[*_]{0,2}[ \t]{0,4}(?:\r?\n){1,2}[ \t]{0,12}`?"#), 0.8)
+        .value(checks::begins_password, |b| b != b'`' && checks::in_password(b), (6, 64))
+        .check(checks::password_line, 0.0),
+    rule("password-assigned", PASSWORD, Word, concat!(password_name!(), assigned!(), "`?"), 0.85)
+        .value(checks::begins_password, |b| b != b';' && b != b'`' && checks::in_password(b), (4, 128))
+        .check(checks::bare_password, 0.0),
+    rule("password-joined", PASSWORD, Anywhere, concat!("(?i:passw(?:or)?d)", assigned!(), r#"["']?"#), 0.8)
         .value(checks::begins_password, |b| b != b';' && checks::in_password(b), (4, 128))
         .check(checks::bare_password, 0.0),
     rule("password-said", PASSWORD, Word, concat!(password_name!(), "(?i:(?: (?:for|to|of|on|für|pour|para|per|voor)(?: [a-z]+){1,3})? (?:is|was|ist|lautet|est|es|é|è|jest|to)(?: now)?:?) [\"'`]?"), 0.8)
