@@ -90,6 +90,7 @@ pub(super) fn compile(patterns: &[CustomPattern]) -> Result<Lexer, PatternError>
             next: None,
             length: None,
             shorter: false,
+            endless: false,
             value: None,
             group: None,
         });

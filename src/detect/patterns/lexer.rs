@@ -16,7 +16,7 @@ use super::sign;
 /// A topic's number within a lexer.
 pub(super) type TopicId = u16;
 
-/// The most bytes a match may have; longer ones are cut.
+/// The most bytes a match may have; longer ones are cut, of rules without an end into several.
 pub(super) const MAX_MATCH: usize = 16 << 10;
 
 /// Memory for an automaton, and for building it.
@@ -41,6 +41,7 @@ pub(super) struct LexerRule {
     pub next: Option<TopicId>,
     pub length: Option<fn(&str) -> usize>,
     pub shorter: bool,
+    pub endless: bool,
     /// What is reported stands behind the pattern.
     pub value: Option<Value>,
     /// The pattern again, where a group of it is what is reported.
@@ -123,6 +124,7 @@ impl Lexer {
                 next: rule.next.map(|t| t as TopicId),
                 length: rule.length,
                 shorter: rule.shorter,
+                endless: rule.endless,
                 value: rule.value,
                 group: group_regex(rule.id, rule.pattern)?,
             });

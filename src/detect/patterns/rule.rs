@@ -224,6 +224,9 @@ pub(super) struct Rule {
     pub length: Option<fn(&str) -> usize>,
     /// Whether a shorter match is tried where the longest one is wrong.
     pub shorter: bool,
+    /// Whether what goes on beyond [`super::lexer::MAX_MATCH`] is a further match. No other rule of its
+    /// start goes so far.
+    pub endless: bool,
 }
 
 /// A rule found by its shape alone, with weight `base`.
@@ -250,6 +253,7 @@ pub(super) const fn rule(
         next: None,
         length: None,
         shorter: false,
+        endless: false,
     }
 }
 
@@ -305,6 +309,12 @@ impl Rule {
     /// Of a length that its beginning tells.
     pub(super) const fn long(mut self, length: fn(&str) -> usize) -> Self {
         self.length = Some(length);
+        self
+    }
+
+    /// Going on behind the longest match.
+    pub(super) const fn endless(mut self) -> Self {
+        self.endless = true;
         self
     }
 

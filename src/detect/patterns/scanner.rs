@@ -108,6 +108,18 @@ struct Walk {
     at: usize,
     /// Where each entry that matched ends.
     ends: Vec<(Entry, usize)>,
+    /// Whether it goes on with a match that was too long.
+    resumed: bool,
+    /// Where a group's walk stood when it became too long.
+    cut: Option<Cut>,
+}
+
+/// A walk that may be resumed.
+#[derive(Debug, Clone, Copy)]
+struct Cut {
+    group: u8,
+    state: StateID,
+    at: usize,
 }
 
 /// How far a lexer has come in a text. All positions are bytes of the whole text.
@@ -116,6 +128,8 @@ pub(super) struct Scanner {
     /// Every start before this one is done.
     at: usize,
     walk: Option<Walk>,
+    /// The walk that the present start goes on with.
+    resume: Option<Cut>,
     /// Memory for the next walk.
     spare: Vec<(Entry, usize)>,
     /// The nearest topic to the left, and where its words end.
@@ -167,6 +181,17 @@ impl Scanner {
 
     /// Finds the next place where a match may begin; false at the end of the view.
     fn next_start(&mut self, lexer: &Lexer, view: View<'_>) -> bool {
+        if let Some(cut) = self.resume.take() {
+            self.walk = Some(Walk {
+                groups: cut.group,
+                state: Some(cut.state),
+                at: cut.at,
+                ends: std::mem::take(&mut self.spare),
+                resumed: true,
+                cut: None,
+            });
+            return true;
+        }
         let bytes = view.text.as_bytes();
         let from = self.at.saturating_sub(view.base);
         let mut slash = self.table.slash.saturating_sub(view.base);
@@ -206,6 +231,8 @@ impl Scanner {
                     state: None,
                     at: self.at,
                     ends: std::mem::take(&mut self.spare),
+                    resumed: false,
+                    cut: None,
                 });
                 return true;
             }
@@ -276,13 +303,15 @@ impl Scanner {
         if !view.last && ends.iter().any(|end| reach(end) + LOOK > view.end()) {
             return false;
         }
-        let mut ends = self.walk.take().map(|walk| walk.ends).unwrap_or_default();
+        let walk = self.walk.take();
+        let (resumed, cut) = walk.as_ref().map_or((false, None), |w| (w.resumed, w.cut));
+        let mut ends = walk.map(|walk| walk.ends).unwrap_or_default();
         let mut next = start + 1;
         let mut topic: Option<(TopicId, usize)> = None;
         // In the order of the table, each rule's longest match first.
         ends.sort_by_key(|(entry, end)| (*entry, Reverse(*end)));
         let mut done = None;
-        let escape = lexer.compete && view.is_escape(start);
+        let escape = lexer.compete && !resumed && view.is_escape(start);
         for (entry, end) in ends.drain(..) {
             match entry {
                 Entry::Topic(id) if word_ends(view, end) => {
@@ -294,7 +323,10 @@ impl Scanner {
                 Entry::Topic(_) => {}
                 Entry::Rule(rule) if escape || done == Some(rule) => {}
                 Entry::Rule(rule) => {
-                    if let Some(candidate) = self.candidate(lexer, view, rule, start..end) {
+                    let endless = lexer.rules.get(rule).is_some_and(|rule| rule.endless);
+                    let cut = cut.filter(|_| endless);
+                    let long = resumed || cut.is_some();
+                    if let Some(candidate) = self.candidate(lexer, view, rule, start..end, long) {
                         done = Some(rule);
                         let (end, certain) = (candidate.span.end, candidate.score >= CERTAIN);
                         let spoken_for = candidate.in_context;
@@ -302,6 +334,7 @@ impl Scanner {
                         if self.offer(lexer, candidate) {
                             if certain && lexer.compete {
                                 next = next.max(end);
+                                self.resume = cut;
                             }
                             if spoken_for {
                                 self.spent = self.spent.max(Some(end));
@@ -332,6 +365,7 @@ impl Scanner {
         view: View<'t>,
         rule: usize,
         mut whole: Range<usize>,
+        long: bool,
     ) -> Option<Candidate> {
         let spec = lexer.rules.get(rule)?;
         let fold = |text: &'t str| match lexer.compete {
@@ -376,8 +410,12 @@ impl Scanner {
                 .or(after),
             then: then.map(read),
         };
-        let shape = (spec.check)(&site);
-        if lexer.compete && !self.stands_apart(view, spec, &site, whole.start, shape) {
+        // What is too long to be looked at whole is what it begins as.
+        let shape = match long {
+            true => Shape::Plain,
+            false => (spec.check)(&site),
+        };
+        if lexer.compete && !long && !self.stands_apart(view, spec, &site, whole.start, shape) {
             return None;
         }
         if site.after == Some('_') {
@@ -548,6 +586,12 @@ impl Walk {
         let mut rest = rest.iter();
         while let Some(&byte) = rest.next() {
             if at - start >= MAX_MATCH {
+                group.finish(state, |entry| record(entry, at));
+                self.cut = Some(Cut {
+                    group: self.groups & self.groups.wrapping_neg(),
+                    state,
+                    at,
+                });
                 return true;
             }
             let (mut byte, mut width) = (byte, 1);

@@ -232,7 +232,7 @@ pub(super) fn command_password(site: &Site<'_>) -> Shape {
 
 /// Key material: enough of it, and varied.
 pub(super) fn key_block(site: &Site<'_>) -> Shape {
-    let body = site.text.split("-----").nth(2).unwrap_or_default();
+    let body = site.text.split("----").nth(2).unwrap_or_default();
     let material = body.bytes().filter(u8::is_ascii_alphanumeric).count();
     Shape::plain_if(material >= 24 && entropy(body) >= 3.0)
 }

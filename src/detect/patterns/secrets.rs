@@ -40,6 +40,31 @@ macro_rules! key_name {
     };
 }
 
+/// The first or last line of a private key.
+macro_rules! key_line {
+    ($side:literal) => {
+        concat!(
+            "-{4,5} ?",
+            $side,
+            " (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)? ?-{4,5}"
+        )
+    };
+}
+
+/// What may stand before each line of a key that is quoted or commented.
+macro_rules! key_margin {
+    () => {
+        r"[\r\n][ \t]{0,8}[>#*_|%;+-]{1,3}[ \t]{0,8}"
+    };
+}
+
+/// Between the lines of a key that is written as strings of code.
+macro_rules! quoted_break {
+    () => {
+        r#"["'][ \t]{0,4}[+.,\\]?[ \t]{0,4}\r?\n[ \t]{0,16}["']"#
+    };
+}
+
 /// In order of preference where scores and lengths are equal.
 pub(super) const RULES: &[Rule] = &[
     // Clouds.
@@ -112,8 +137,9 @@ pub(super) const RULES: &[Rule] = &[
     rule("supabase-key", KEY, Token, "sbp_[a-f0-9]{40}|sb_secret_[A-Za-z0-9_-]{20,60}", 0.96).check(checks::token, 0.0),
 
     // Keys and tokens of any maker.
-    rule("private-key", "PRIVATE_KEY", Word, r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----(?:[A-Za-z0-9+/=\s:,.\\()]|[\r\n][ \t]{0,8}[>#*_|%;+-]{1,3}[ \t]{0,8}[A-Za-z0-9+/=\r\n])*(?:(?:[\r\n][ \t]{0,8}[>#*_|%;+-]{1,3}[ \t]{0,8})?-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----)?", 0.99)
-        .check(checks::key_block, 0.0),
+    rule("private-key", "PRIVATE_KEY", Word, concat!(key_line!("BEGIN"), r"(?:[A-Za-z0-9+/=\s:,.\\()]|<br ?/?>|", quoted_break!(), "|", key_margin!(), "[A-Za-z0-9+/=\r\n]|",
+        r"(?:[\r\n]|\\n)(?:[ \t]{0,8}[>#*_|%;+-]{1,3})?[ \t]{0,8}[A-Z][A-Za-z]{1,12}(?:-[A-Z][A-Za-z]{1,12})?: [ -\[\]-~]{0,120})*(?:(?:", key_margin!(), ")?", key_line!("END"), ")?"), 0.99)
+        .check(checks::key_block, 0.0).endless(),
     rule("jwt", KEY, Token, r"ey[A-Za-z0-9_-]{10,}\.(?:[A-Za-z0-9_-]*\.){1,3}[A-Za-z0-9_-]*", 0.5)
         .check(checks::jwt, 0.95),
     rule("bearer-token", KEY, Word, r#"(?i:bearer|authorization["']?[ ]?[:=] ?["']?(?:basic|token))[ ]{1,2}([A-Za-z0-9_.~+/-]{16,256}={0,2})"#, 0.85)

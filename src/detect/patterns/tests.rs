@@ -269,6 +269,34 @@ fn a_private_key_is_held_back_from_its_first_line_to_its_bound() {
 }
 
 #[test]
+fn a_private_key_beyond_the_bound_is_found_to_its_end_whatever_it_begins_with() {
+    let set = set(Family::Secrets);
+    let line = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7\n";
+    let whole = "aB3x9ZkQ".repeat(6000);
+    for (begin, body) in [
+        ("\n", line.repeat(1000)),
+        (&*"\n".repeat(20_000), line.repeat(9)),
+        (&*" .".repeat(20_000), line.repeat(500)),
+        ("", whole),
+        ("\\n", line.replace('\n', "\\n").repeat(1500)),
+    ] {
+        let key = format!("-----BEGIN PRIVATE KEY-----{begin}{body}-----END PRIVATE KEY-----");
+        let text = format!("key: {key}\nthanks, ann@example.com password: Tiger!2201");
+        let found = set.scan(&text);
+        let (last, key_parts) = found.split_last().unwrap();
+        assert_eq!(&text[last.span.clone()], "Tiger!2201");
+        assert_eq!(key_parts[0].span.start, 5);
+        assert_eq!(key_parts.last().unwrap().span.end, 5 + key.len());
+        for pair in key_parts.windows(2) {
+            assert_eq!(pair[0].span.end, pair[1].span.start, "nothing is left out");
+            assert_eq!(&*pair[1].rule, "private-key");
+        }
+        let cuts: Vec<usize> = (1..text.len()).step_by(777).collect();
+        assert_eq!(streamed(&set, &text, &cuts), found);
+    }
+}
+
+#[test]
 fn the_better_of_two_overlapping_matches_is_reported() {
     let set = set(Family::Pii);
     let found = set.scan("call 4111 1111 1111 1111 now");
@@ -356,6 +384,10 @@ fn adversarial(length: usize) -> Vec<(&'static str, String)> {
         ("dots", "a."),
         ("colons", "ab:"),
         ("key heads", "-----BEGIN PRIVATE KEY-----"),
+        (
+            "endless keys",
+            "-----BEGIN PRIVATE KEY-----\nA: b\nC-D: e\n",
+        ),
         ("dashes", "-"),
         ("schemes", "http://a"),
         ("userinfo", "a://b:c"),
