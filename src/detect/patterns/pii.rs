@@ -41,13 +41,14 @@ pub(super) const RULES: &[Rule] = &[
         r"(?:(?:[A-Za-z0-9_%-]{1,63}\.){1,16}[A-Za-z0-9_%-]{0,63}(?::[0-9]{1,5})?|[A-Za-z0-9_-]{1,63}:[0-9]{1,5}|(?i:localhost)|\[[0-9A-Fa-f:.]{2,45}\](?::[0-9]{1,5})?)",
         r#"(?:[/?#](?:(?:&amp;|[!-~--["'<>`{}|\\^,;()]]|\([!-~--["'<>`()]]*\))*(?:[A-Za-z0-9/_=#&%~+\-\]]|\([!-~--["'<>`()]]*\)))?)?"#), 0.95)
         .check(checks::url, 0.0),
-    rule("url-www", "URL", Url, r#"(?i:www)\.(?:[A-Za-z0-9-]{1,63}\.){1,6}[A-Za-z]{2,24}(?::[0-9]{1,5})?(?:[/?#](?:(?:&amp;|[!-~--["'<>`{}|\\^,;()]])*[A-Za-z0-9/_=#&%~+\-])?)?"#, 0.9),
-    rule("ipv4", "IP_ADDRESS", Number, r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}", 0.75)
-        .check(checks::ipv4, 0.0).near(&[Network], 0.6).unless(&[Version]).within(14),
+    rule("url-www", "URL", Url, r#"(?i:www)\.(?:[A-Za-z0-9-]{1,63}\.){1,6}[A-Za-z]{2,24}(?::[0-9]{1,5})?(?:[/?#](?:(?:&amp;|[!-~--["'<>`{}|\\^,;()]])*[A-Za-z0-9/_=#&%~+\-])?)?"#, 0.9)
+        .check(checks::www, 0.0),
+    rule("ipv4", "IP_ADDRESS", Number, r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}", 0.4)
+        .check(checks::ipv4, 0.6).near(&[Network], 0.6).unless(&[Version]).within(14),
     rule("ipv6", "IP_ADDRESS", Address, r"[0-9A-Fa-f]{1,4}(?::{1,2}[0-9A-Fa-f]{1,4}){2,7}(?:::)?", 0.6)
         .check(checks::ipv6, 0.8).near(&[Network], 0.6),
-    rule("mac", "MAC_ADDRESS", Address, r"(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}|(?:[0-9A-Fa-f]{2}-){5}[0-9A-Fa-f]{2}", 0.85)
-        .check(checks::mac, 0.0),
+    rule("mac", "MAC_ADDRESS", Address, r"(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}|(?:[0-9A-Fa-f]{2}-){5}[0-9A-Fa-f]{2}", 0.4)
+        .check(checks::mac, 0.75).near(&[Network], 0.6),
 
     // Payment.
     rule("card-grouped", "CREDIT_CARD", Number, r"[0-9]{4}(?:-[0-9]{4}){3}|[0-9]{4}(?: [0-9]{4}){3}(?: [0-9]{3})?|[0-9]{4} [0-9]{6} [0-9]{4,5}|[0-9]{4}-[0-9]{6}-[0-9]{4,5}", 0.55)
@@ -81,7 +82,7 @@ pub(super) const RULES: &[Rule] = &[
     rule("phone-trunk-brackets", "PHONE", Number, r"\((?:0[0-9]{1,4}|[1-9][0-9])\)[ .-]{0,2}[0-9]{3,5}(?:[ .-]?[0-9]{3,4}){1,2}", 0.65)
         .check(phone::national, 0.0).near(&[Phone], 0.6).unless(&[Other]).shorter(),
     rule("phone-pairs", "PHONE", Number, r"0[1-9](?:(?: [0-9]{2}){4}|(?:\.[0-9]{2}){4}|(?:-[0-9]{2}){4})", 0.75)
-        .check(phone::national, 0.0).near(&[Phone], 0.6).unless(&[Other]),
+        .check(phone::pairs, 0.0).near(&[Phone], 0.6).unless(&[Other]),
     rule("phone-national", "PHONE", Number, concat!(r"\(?", dialled!("6,12"), extension!(), "?"), 0.0)
         .check(phone::national, 0.0).near(&[Phone], 0.85).within(32).shorter(),
 

@@ -96,9 +96,110 @@ pub(super) struct Site<'t> {
     pub after: Option<char>,
     /// The one behind it.
     pub then: Option<char>,
+    /// Whether a topic speaks for it.
+    pub told: bool,
+    /// A few bytes before `whole`, as they stand.
+    pub front: &'t str,
+    /// A few bytes behind it.
+    pub behind: &'t str,
 }
 
-impl Site<'_> {
+impl<'t> Site<'t> {
+    /// A match with nothing around it.
+    #[cfg(test)]
+    pub(super) fn of(text: &'t str) -> Self {
+        Self {
+            text,
+            whole: text,
+            before: None,
+            after: None,
+            then: None,
+            told: false,
+            front: "",
+            behind: "",
+        }
+    }
+
+    /// Whether the match is the argument of a call: `sin(1234567)`.
+    pub(super) fn is_argument(&self) -> bool {
+        let called = |front: &str| front.ends_with(|c: char| c.is_ascii_lowercase() || c == '_');
+        self.front.strip_suffix('(').is_some_and(called) && matches!(self.after, Some(')' | ','))
+    }
+
+    /// Whether a unit or what is counted stands behind: `1234567 times`.
+    pub(super) fn is_counted(&self) -> bool {
+        const UNITS: [&str; 24] = [
+            "times", "rows", "bytes", "bits", "items", "records", "lines", "tokens", "users",
+            "files", "entries", "requests", "total", "million", "billion", "thousand", "mm", "cm",
+            "km", "ms", "kb", "mb", "gb", "tb",
+        ];
+        let Some(word) = self.behind.strip_prefix(' ') else {
+            return false;
+        };
+        let letters = word.bytes().take_while(u8::is_ascii_alphabetic).count();
+        let (word, cut) = (
+            word.get(..letters).unwrap_or_default(),
+            letters == word.len(),
+        );
+        let same = |unit: &&str| match cut {
+            true => unit
+                .get(..letters)
+                .is_some_and(|unit| unit.eq_ignore_ascii_case(word)),
+            false => unit.eq_ignore_ascii_case(word),
+        };
+        letters > 1 && UNITS.iter().any(same)
+    }
+
+    /// Whether the number is one of a row of groups of `width` digits, decimal or hexadecimal, one space
+    /// apart.
+    pub(super) fn in_row(&self, width: usize) -> bool {
+        let digits = |text: &str| {
+            text.len() == width
+                && text.bytes().all(|b| b.is_ascii_hexdigit())
+                && text.bytes().any(|b| b.is_ascii_digit())
+        };
+        let number = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_digit() || b"/.-".contains(b));
+        let front = self.front.strip_suffix(' ').is_some_and(|front| {
+            let (rest, last) = front
+                .split_at_checked(front.len().saturating_sub(width))
+                .unwrap_or_default();
+            digits(last) && !number(rest.as_bytes().last())
+        });
+        front
+            || self.behind.strip_prefix(' ').is_some_and(|behind| {
+                let (first, rest) = behind.split_at_checked(width).unwrap_or_default();
+                // A card's month and year of expiry.
+                let expiry = matches!(
+                    first.as_bytes(),
+                    [b'0', b'1'..=b'9', b'2' | b'3', _] | [b'1', b'0'..=b'2', b'2' | b'3', _]
+                );
+                digits(first) && !expiry && !number(rest.as_bytes().first())
+            })
+    }
+
+    /// Whether each group of digits is greater than the one before it, by the same step if `evenly`.
+    pub(super) fn ascends(&self, evenly: bool) -> bool {
+        let groups = self
+            .text
+            .split(|c: char| !c.is_ascii_digit())
+            .filter(|g| !g.is_empty());
+        let values: Vec<i64> = groups.filter_map(|g| g.parse().ok()).collect();
+        let mut steps = values.windows(2).map(|pair| pair[1] - pair[0]);
+        let first = steps.next().unwrap_or_default();
+        first > 0
+            && values.len() > 2
+            && steps.all(|step| if evenly { step == first } else { step > 0 })
+    }
+
+    /// Whether all digits stand before or behind a single point, as in a decimal number.
+    pub(super) fn is_decimal(&self) -> bool {
+        let number = self.text.trim_start_matches('+');
+        let parts = number.split_once('.');
+        let only = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        parts.is_some_and(|(whole, part)| {
+            only(whole) && only(part) && (part.len() < 3 || whole.len() < 2)
+        })
+    }
     /// The decimal digits of the match, separators dropped.
     pub(super) fn digits(&self) -> Vec<u32> {
         let mut digits = Vec::with_capacity(self.text.len());

@@ -53,6 +53,18 @@ impl<'t> View<'t> {
         self.text.as_bytes().get(local).unwrap_or_default()
     }
 
+    /// The whole characters of `range`, as far as the text goes.
+    fn around(&self, range: Range<usize>) -> &'t str {
+        let (mut start, mut end) = (range.start.max(self.base), range.end.min(self.end()));
+        while start < end && !self.text.is_char_boundary(start - self.base) {
+            start += 1;
+        }
+        while start < end && !self.text.is_char_boundary(end - self.base) {
+            end -= 1;
+        }
+        self.slice(start..end)
+    }
+
     fn char_before(&self, at: usize) -> Option<char> {
         self.slice(self.base..at).chars().next_back()
     }
@@ -409,6 +421,9 @@ impl Scanner {
                 .map(read)
                 .or(after),
             then: then.map(read),
+            told: topic.is_some_and(|topic| spec.topics.contains(&topic)),
+            front: view.around(whole.start.saturating_sub(LOOK)..whole.start),
+            behind: view.around(end..end + LOOK),
         };
         // What is too long to be looked at whole is what it begins as.
         let shape = match long {
