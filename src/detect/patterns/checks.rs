@@ -40,12 +40,19 @@ pub(super) fn card(site: &Site<'_>) -> Shape {
             | (2200..=2204, 16..=19)
     );
     let common = !matches!((prefix, digits.len()), (_, 12 | 13));
+    // What follows a slash is its expiry or code.
+    let inside = site.after != Some('/') && site.inside_number();
     let counted = !site.told && (site.in_row(4) || site.ascends(true));
-    if !varied || !luhn(&digits) || site.inside_number() || counted {
+    if !varied || !luhn(&digits) || inside || counted {
         Shape::Wrong
     } else {
         Shape::proven_if(issuer && common)
     }
+}
+
+/// A card whose issuer is known.
+pub(super) fn proven_card(site: &Site<'_>) -> Shape {
+    Shape::only_if(card(site) == Shape::Proven)
 }
 
 /// Lengths of IBANs by country, from the SWIFT registry.
@@ -78,8 +85,11 @@ pub(super) fn iban_end(text: &str) -> usize {
         .filter(|(_, b)| b.is_ascii_alphanumeric());
     let last = places.nth(usize::from(known) - 1);
     let end = last.map(|(at, _)| at + 1);
-    end.filter(|end| bytes.get(*end) == Some(&b' '))
-        .unwrap_or(text.len())
+    let words = |end: &usize| {
+        let behind = bytes.get(*end..).unwrap_or_default();
+        behind.starts_with(b" ") || behind.iter().all(u8::is_ascii_alphabetic)
+    };
+    end.filter(words).unwrap_or(text.len())
 }
 
 /// IBAN: a country of the registry and the remainder 1 by 97; proven if the length is the country's.
@@ -192,7 +202,11 @@ pub(super) fn email(site: &Site<'_>) -> Shape {
     ];
     // As it stands, or as it stands in a query.
     let halves = site.text.rsplit_once('@');
-    let Some((local, domain)) = halves.or_else(|| site.text.rsplit_once("%40")) else {
+    let escaped = || {
+        let signs = ["%40", "\\u0040", "&#64;", "&#x40;"];
+        signs.iter().find_map(|sign| site.text.rsplit_once(sign))
+    };
+    let Some((local, domain)) = halves.or_else(escaped) else {
         return Shape::Wrong;
     };
     let ending = domain

@@ -61,12 +61,14 @@ impl Start {
             return Self::Anywhere.bit();
         }
         let mut open = Self::Anywhere.bit() | Self::Word.bit() | Self::Url.bit();
+        // U+0370 to U+052F: a run of Greek or Cyrillic goes on, one of ASCII begins.
+        let runs = byte.is_ascii() || before.is_ascii() || !matches!(second, Some(0xCD..=0xD4));
         if !matches!(before, b':' | b'.' | b'-') {
             open |= Self::Address.bit();
         }
         let joins = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'+' | b'%');
         let emphasis = before == b'_' && !second.is_some_and(joins);
-        if emphasis || !joins(before) && before != b'_' {
+        if runs && (emphasis || !joins(before) && before != b'_') {
             open |= Self::Token.bit();
             open |= if before == b'/' { 0 } else { Self::Run.bit() };
         }
