@@ -353,7 +353,7 @@ impl LexerRule {
         1.0 - (1.0 - self.base) * (1.0 - proof) * (1.0 - context)
     }
 
-    /// The part of `whole` that is reported: group 1, or all of it. Bytes of `whole`.
+    /// The part of `whole` that is reported: its group, or all of it. Bytes of `whole`.
     pub(super) fn reported(&self, whole: &str) -> std::ops::Range<usize> {
         let all = 0..whole.len();
         let Some(regex) = &self.group else {
@@ -361,7 +361,9 @@ impl LexerRule {
         };
         let mut captures = regex.create_captures();
         regex.captures(Input::new(whole).anchored(Anchored::Yes), &mut captures);
-        captures.get_group(1).map_or(all, |span| span.range())
+        let groups = 1..captures.group_len();
+        let found = groups.filter_map(|group| captures.get_group(group)).next();
+        found.map_or(all, |span| span.range())
     }
 }
 

@@ -301,7 +301,7 @@ pub(super) struct Rule {
     pub id: &'static str,
     /// What it finds.
     pub label: &'static str,
-    /// Regular expression, matched as far as it goes; group 1, if there is one, is what is reported.
+    /// Regular expression, matched as far as it goes; its first group that matches, if it has one, is what is reported.
     pub pattern: &'static str,
     /// What is reported instead, behind the match.
     pub value: Option<Value>,

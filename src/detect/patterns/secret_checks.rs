@@ -106,7 +106,7 @@ pub(super) fn quoted_password(site: &Site<'_>) -> Shape {
     let spaced = text.contains(' ') && !is_passphrase(text);
     let code = text.contains('(') && text.contains(')') && text.contains('.');
     let label = text.ends_with([':', '?']) || names_pass(site) && is_result(text);
-    let part = site.before == Some(':') || is_figure(site);
+    let part = site.front.ends_with("::") || is_figure(site);
     Shape::plain_if(
         !spaced
             && !part

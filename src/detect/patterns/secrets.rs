@@ -154,7 +154,7 @@ pub(super) const RULES: &[Rule] = &[
         .check(checks::random_key, 0.0).near(&[Secret], 0.65).within(12).unless(&[Other]),
 
     // Passwords.
-    rule("password-quoted", PASSWORD, Word, concat!(password_name!(), assigned!(), r#"["']([ !#-&(-~]{4,128})["']"#), 0.9)
+    rule("password-quoted", PASSWORD, Word, concat!(password_name!(), assigned!(), r#"(?:"([ !#-~]{4,128})"|'([ -&(-~]{4,128})')"#), 0.9)
         .check(checks::quoted_password, 0.0),
     rule("password-escaped", PASSWORD, Word, concat!(password_name!(), assigned!(), r#"\\{1,3}["']([!#-&(-\[\]-~]{4,128})\\{1,3}["']"#), 0.9)
         .check(checks::quoted_password, 0.0),
