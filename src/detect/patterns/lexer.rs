@@ -76,8 +76,8 @@ pub(super) struct Lexer {
     pub begins: [u8; 256],
     /// Those that have one beginning with two bytes, of which it may be that only the first is its own.
     pairs: Vec<[u8; 256]>,
-    /// How far a topic reaches, in bytes.
-    pub reach: usize,
+    /// How far a topic reaches that opens [`Start::Told`], in bytes.
+    pub told_reach: usize,
     /// Whether overlapping matches of different rules compete, or are all reported; and whether signs are
     /// read as those of ASCII that they stand for.
     pub compete: bool,
@@ -174,8 +174,9 @@ impl Lexer {
             // Full-width forms.
             begins[0xEF] = begins.iter().fold(0, |all, kinds| all | kinds);
         }
+        let told = rules.iter().filter(|rule| rule.number && !rule.alone);
         Ok(Self {
-            reach: rules.iter().map(|rule| rule.window).max().unwrap_or(0),
+            told_reach: told.map(|rule| rule.window).max().unwrap_or(0),
             groups,
             rules,
             begins,

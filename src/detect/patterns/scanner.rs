@@ -216,14 +216,16 @@ impl Scanner {
                 continue;
             }
             let before = |n: usize| bytes.get(offset.checked_sub(n)?).copied();
-            let behind = bytes.get(offset + 1).copied();
-            let ascii = (byte | before(1).unwrap_or(0) | behind.unwrap_or(0)).is_ascii();
-            let mut groups = match ascii && offset - slash >= escape::LONGEST {
+            let plain = byte.is_ascii() && before(1).is_some_and(|b| b.is_ascii());
+            let mut groups = match plain && offset - slash >= escape::LONGEST {
                 true => begins & Start::open(byte, before(1), before(2)),
                 false => opens(lexer, bytes, offset),
             };
-            if let Some(second) = behind
-                && (ascii || !lexer.compete)
+            if groups == 0 {
+                continue;
+            }
+            if let Some(&second) = bytes.get(offset + 1)
+                && !(lexer.compete && (sign::may_be(byte) || sign::may_be(second)))
             {
                 groups &= lexer.goes_on(byte, second);
             }
@@ -232,7 +234,9 @@ impl Scanner {
             }
             let at = view.base + offset;
             self.go(view, at);
-            let near = self.nearest.is_some_and(|(_, end)| at <= end + lexer.reach)
+            let near = self
+                .nearest
+                .is_some_and(|(_, end)| at <= end + lexer.told_reach)
                 || self.listed.is_some_and(|(_, end)| at <= end + LOOK);
             if !near && self.table.topic(at).is_none() {
                 groups &= !Start::Told.bit();
@@ -598,27 +602,21 @@ impl Walk {
             .as_bytes()
             .get(at - view.base..)
             .unwrap_or_default();
+        let most = (start + MAX_MATCH).saturating_sub(at);
+        let (rest, beyond) = rest.split_at_checked(most).unwrap_or((rest, &[]));
         let mut rest = rest.iter();
         while let Some(&byte) = rest.next() {
-            if at - start >= MAX_MATCH {
-                group.finish(state, |entry| record(entry, at));
-                self.cut = Some(Cut {
-                    group: self.groups & self.groups.wrapping_neg(),
-                    state,
-                    at,
-                });
-                return true;
-            }
             let (mut byte, mut width) = (byte, 1);
-            if !byte.is_ascii()
-                && let Some((sign, bytes)) = lexer.sign(view.slice_bytes(at..view.end()))
-            {
-                (byte, width) = (sign, bytes);
-                rest.nth(bytes - 2);
-            }
-            if byte == b'_' && lexer.compete {
-                // A word may end here, whatever the automaton makes of the sign.
-                group.finish(state, |entry| record(entry, at));
+            if (byte == b'_') | !byte.is_ascii() {
+                if byte == b'_' {
+                    if lexer.compete {
+                        // A word may end here, whatever the automaton makes of the sign.
+                        group.finish(state, |entry| record(entry, at));
+                    }
+                } else if let Some((sign, bytes)) = lexer.sign(view.slice_bytes(at..view.end())) {
+                    (byte, width) = (sign, bytes);
+                    rest.nth(bytes - 2);
+                }
             }
             // The automaton tells of a match one byte late.
             let (next, goes_on) = group.step(state, byte, |entry| record(entry, at));
@@ -627,6 +625,15 @@ impl Walk {
             }
             state = next;
             at += width;
+        }
+        if !beyond.is_empty() {
+            group.finish(state, |entry| record(entry, at));
+            self.cut = Some(Cut {
+                group: self.groups & self.groups.wrapping_neg(),
+                state,
+                at,
+            });
+            return true;
         }
         if view.last {
             group.finish(state, |entry| record(entry, at));

@@ -147,7 +147,7 @@ pub(super) const RULES: &[Rule] = &[
     rule("assigned-key", KEY, Word, concat!(key_name!(), assigned!(), r#"(?:\\{0,3}["'`])?"#), 0.85)
         .value(checks::in_key, checks::in_key, (16, 160))
         .check(checks::assigned_key, 0.0),
-    rule("key-joined", KEY, Anywhere, concat!("(?i:api[_-]?key|token|secret)", assigned!(), r#"(?:\\{0,3}["'`])?"#), 0.8)
+    rule("key-joined", KEY, Anywhere, concat!("(?:API_?KEY|TOKEN|SECRET|Apikey|apikey)", assigned!(), r#"(?:\\{0,3}["'`])?"#), 0.8)
         .value(checks::in_key, checks::in_key, (16, 160))
         .check(checks::assigned_key, 0.0),
     rule("random-key", KEY, Run, "[A-Za-z0-9_.+/-]{24,160}={0,2}", 0.1)
