@@ -40,11 +40,19 @@ pub(super) fn card(site: &Site<'_>) -> Shape {
             | (2200..=2204, 16..=19)
     );
     let common = !matches!((prefix, digits.len()), (_, 12 | 13));
-    if !varied || !luhn(&digits) || site.inside_number() {
+    // What follows a slash is its expiry or code.
+    let inside = site.after != Some('/') && site.inside_number();
+    let counted = !site.told && (site.in_row(4) || site.ascends(true));
+    if !varied || !luhn(&digits) || inside || counted {
         Shape::Wrong
     } else {
         Shape::proven_if(issuer && common)
     }
+}
+
+/// A card whose issuer is known.
+pub(super) fn proven_card(site: &Site<'_>) -> Shape {
+    Shape::only_if(card(site) == Shape::Proven)
 }
 
 /// Lengths of IBANs by country, from the SWIFT registry.
@@ -77,8 +85,11 @@ pub(super) fn iban_end(text: &str) -> usize {
         .filter(|(_, b)| b.is_ascii_alphanumeric());
     let last = places.nth(usize::from(known) - 1);
     let end = last.map(|(at, _)| at + 1);
-    end.filter(|end| bytes.get(*end) == Some(&b' '))
-        .unwrap_or(text.len())
+    let words = |end: &usize| {
+        let behind = bytes.get(*end..).unwrap_or_default();
+        behind.starts_with(b" ") || behind.iter().all(u8::is_ascii_alphabetic)
+    };
+    end.filter(words).unwrap_or(text.len())
 }
 
 /// IBAN: a country of the registry and the remainder 1 by 97; proven if the length is the country's.
@@ -112,11 +123,33 @@ pub(super) fn iban(site: &Site<'_>) -> Shape {
     }
 }
 
-/// IPv4 in dotted form, no octet with a leading zero, not part of a longer dotted number.
+/// IPv4 in dotted form, no octet with a leading zero, not part of a longer dotted number, and no address
+/// that every machine has: of itself, of none, of all, a mask. Proven where it does not stand like a version.
 pub(super) fn ipv4(site: &Site<'_>) -> Shape {
     let dotted =
         matches!(site.after, Some('.' | '-')) && site.then.is_some_and(char::is_alphanumeric);
-    Shape::plain_if(site.before != Some('-') && !dotted && site.text.parse::<Ipv4Addr>().is_ok())
+    let Ok(address) = site.text.parse::<Ipv4Addr>() else {
+        return Shape::Wrong;
+    };
+    let mask = address.octets()[0] == 255 && (!address.to_bits()).wrapping_add(1).is_power_of_two();
+    let common =
+        address.is_loopback() || address.octets()[0] == 0 || address.is_broadcast() || mask;
+    if site.before == Some('-') || dotted || common {
+        return Shape::Wrong;
+    }
+    let compared = ["==", ">=", "<=", "~=", "~>", "!=", "^"];
+    let front = site.front.trim_end_matches(' ');
+    let joined = |sign: char| {
+        let before = site.front.strip_suffix(sign);
+        before.is_some_and(|front| front.ends_with(|c: char| c.is_ascii_alphanumeric() || c == '.'))
+    };
+    let below = |most: u8| address.octets().iter().all(|octet| *octet < most);
+    let low = address.octets()[0] < 32 && !address.is_private();
+    let version = compared.iter().any(|sign| front.ends_with(sign))
+        || below(64) && !address.is_private()
+        || low && [':', '/'].into_iter().any(joined)
+        || joined('.');
+    Shape::proven_if(!version)
 }
 
 /// IPv6: all eight groups, or an abbreviation of at least three groups with a digit among them.
@@ -129,8 +162,15 @@ pub(super) fn ipv6(site: &Site<'_>) -> Shape {
     if goes_on && (site.then == Some(':') || octets() || groups() < 8) {
         return Shape::Wrong;
     }
+    let short = || {
+        site.text
+            .split(':')
+            .all(|g| g.len() < 3 && g.bytes().all(|b| b.is_ascii_digit()))
+    };
     match (site.text.parse::<Ipv6Addr>().is_ok(), groups()) {
         (false, _) => Shape::Wrong,
+        // A ratio or a time.
+        (true, 8) if short() => Shape::Wrong,
         (true, 8) => Shape::Proven,
         (true, groups) => {
             Shape::plain_if(groups >= 3 && site.text.contains(|c: char| c.is_ascii_digit()))
@@ -138,7 +178,8 @@ pub(super) fn ipv6(site: &Site<'_>) -> Shape {
     }
 }
 
-/// MAC addresses, not part of a longer row of octets such as a key's fingerprint.
+/// MAC addresses, not part of a longer row of octets such as a key's fingerprint; proven by a letter, since
+/// times and ratios have none.
 pub(super) fn mac(site: &Site<'_>) -> Shape {
     let goes_on =
         matches!(site.after, Some(':' | '-')) && site.then.is_some_and(|c| c.is_ascii_hexdigit());
@@ -147,7 +188,10 @@ pub(super) fn mac(site: &Site<'_>) -> Shape {
     }
     let octets = site.text.split([':', '-']);
     let same = octets.clone().all(|o| Some(o) == octets.clone().next());
-    Shape::plain_if(!same)
+    match same {
+        true => Shape::Wrong,
+        false => Shape::proven_if(site.text.contains(|c: char| c.is_ascii_alphabetic())),
+    }
 }
 
 /// E-mail: dots where they may stand, no file name (`icon@2x.png`), no remote of a repository.
@@ -158,7 +202,11 @@ pub(super) fn email(site: &Site<'_>) -> Shape {
     ];
     // As it stands, or as it stands in a query.
     let halves = site.text.rsplit_once('@');
-    let Some((local, domain)) = halves.or_else(|| site.text.rsplit_once("%40")) else {
+    let escaped = || {
+        let signs = ["%40", "\\u0040", "&#64;", "&#x40;"];
+        signs.iter().find_map(|sign| site.text.rsplit_once(sign))
+    };
+    let Some((local, domain)) = halves.or_else(escaped) else {
         return Shape::Wrong;
     };
     let ending = domain
@@ -188,7 +236,29 @@ pub(super) fn url(site: &Site<'_>) -> Shape {
         Some(':') => site.then.is_some_and(|c| c.is_ascii_graphic()),
         after => after.is_some_and(goes_on),
     };
-    Shape::plain_if(!user || host.contains(['/', '?', '#']))
+    Shape::plain_if((!user || host.contains(['/', '?', '#'])) && !is_namespace(host))
+}
+
+/// A URL without its scheme.
+pub(super) fn www(site: &Site<'_>) -> Shape {
+    Shape::plain_if(!is_namespace(site.text))
+}
+
+/// Whether a URL is the name of a language of markup, which leads to nobody.
+fn is_namespace(host: &str) -> bool {
+    const HOSTS: [&str; 10] = [
+        "www.w3.org/",
+        "json-schema.org/",
+        "schemas.xmlsoap.org/",
+        "schemas.microsoft.com/",
+        "schemas.openxmlformats.org/",
+        "schemas.android.com/",
+        "www.sitemaps.org/schemas/",
+        "ns.adobe.com/",
+        "purl.org/",
+        "xmlns.com/",
+    ];
+    HOSTS.iter().any(|name| host.starts_with(name))
 }
 
 /// Bitcoin addresses in base 58 with the checksum of a double SHA-256.
@@ -348,19 +418,22 @@ fn lived_in(year: u32) -> bool {
 pub(super) fn number(site: &Site<'_>) -> Shape {
     let digits = site.digits();
     let varied = digits.iter().any(|d| Some(d) != digits.first());
-    Shape::plain_if(varied && !site.inside_number())
+    let used = site.is_argument() || site.is_counted();
+    Shape::plain_if(varied && !used && !site.inside_number())
 }
 
-/// A number that is no part of a longer one.
+/// A number that is no part of a longer one, nor of code.
 pub(super) fn alone(site: &Site<'_>) -> Shape {
-    Shape::plain_if(!site.inside_number())
+    let used = site.is_argument() || site.is_counted();
+    Shape::plain_if(!used && !site.inside_number())
 }
 
 /// An identifier of letters and digits, no social security number.
 pub(super) fn identifier(site: &Site<'_>) -> Shape {
     let groups: Vec<usize> = site.text.split('-').map(str::len).collect();
     let digits = site.digits().len();
-    Shape::plain_if(digits >= 4 && groups != [3, 2, 4] && !site.inside_number())
+    let used = site.is_argument() || site.is_counted();
+    Shape::plain_if(digits >= 4 && groups != [3, 2, 4] && !used && !site.inside_number())
 }
 
 #[cfg(test)]
@@ -369,13 +442,7 @@ mod tests {
 
     #[test]
     fn checksums_agree_with_published_examples() {
-        let site = |text| Site {
-            text,
-            whole: text,
-            before: None,
-            after: None,
-            then: None,
-        };
+        let site = Site::of;
         assert_eq!(iban(&site("GB82 WEST 1234 5698 7654 32")), Shape::Proven);
         assert_eq!(iban(&site("GB82 WEST 1234 5698 7654 33")), Shape::Wrong);
         assert_eq!(

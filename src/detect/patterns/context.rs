@@ -19,6 +19,7 @@ pub(super) enum Topic {
     Wallet,
     Network,
     Secret,
+    Password,
     Version,
     /// Numbers of no one: orders, tickets, hashes.
     Other,
@@ -37,7 +38,7 @@ pub(super) const WORDS: &[(Topic, &str)] = &[
     ),
     (
         Topic::Cvv,
-        r"cvv2?|cvc2?|csc|cid|security code|card verification(?: value| code)?|pr[uü]fziffer|cryptogramme",
+        r"cvv2?|cvc2?|csc|security code|card verification(?: value| code)?|pr[uü]fziffer|cryptogramme",
     ),
     (
         Topic::Bank,
@@ -77,18 +78,22 @@ pub(super) const WORDS: &[(Topic, &str)] = &[
     ),
     (
         Topic::Network,
-        r"ip(?:v[46])?(?: address)?|router|server|host|subnet|gateway|dns",
+        r"ip(?:v[46])?(?: address)?|router|server|host|subnet|gateway|dns|mac(?: address)?|hwaddr|ether(?:net)?|bssid",
     ),
     (
         Topic::Secret,
         r"api[ _-]?keys?|access[ _-]?keys?|secret[ _-]?keys?|(?:client |shared )?secrets?|tokens?|bearer|credentials?|auth(?:orization)?|private[ _-]?key",
     ),
     (
+        Topic::Password,
+        r"passwords?|passwd|passphrase|passwort|kennwort|mot de passe|contrase[nñ]a|senha|wachtwoord|has[lł]o|l[oö]senord|пароль|密码|パスワード|비밀번호",
+    ),
+    (
         Topic::Version,
-        r"versions?|ver\.?|v\.|release|build|firmware|oid|section|chapter|clause|§",
+        r"versions?|ver\.?|v\.|releases?|build|firmware|kernel|driver|(?:up(?:grade|date)[ds]?|bump(?:ed|s)?)(?: [a-z]{1,12})?(?: from| to)?|oid|section|chapter|clause|§",
     ),
     (
         Topic::Other,
-        r"orders?(?: (?:number|no\.?|id|#))?|invoices?(?: (?:number|no\.?|id|#))?|tickets?|tracking(?: (?:number|no\.?|id))?|ref(?:erence)?|isbn(?:-1[03])?|issn|doi|sku|serial(?: (?:number|no\.?))?|part (?:number|no\.?)|case (?:number|no\.?|id)|issue|commit|sha(?:1|256)?|md5|checksum|hash|digest|uuid|guid|session|request[ _-]id|trace[ _-]id|order_id|customer (?:number|no\.?|id)|expires?|expiry|(?:licen[cs]e|number) (?:plates?|keys?|fees?)|issued|valid (?:until|thru)|timestamp|offset|pid|bytes|vat",
+        r"orders?(?: (?:number|no\.?|id|#))?|invoices?(?: (?:number|no\.?|id|#))?|tickets?|tracking(?: (?:number|no\.?|id))?|ref(?:erence)?|isbn(?:-1[03])?|issn|doi|sku|serial(?: (?:number|no\.?))?|part (?:number|no\.?)|case (?:number|no\.?|id)|issue|commit|sha(?:1|256)?|md5|checksum|hash|digest|uuid|guid|session|request[ _-]id|trace[ _-]id|order_id|customer (?:number|no\.?|id)|expires?|expiry|(?:licen[cs]e|number) (?:plates?|keys?|fees?)|issued|valid (?:until|thru)|timestamp|offset|pid|bytes|vat|(?:function|system|api|method|procedure|tool) calls?|call (?:id|stack|graph|site|depth|count)|(?:aws|azure|gcp|google|github|gitlab|twitter|service|iam)[ _-]accounts?(?:[ _-]?id)?|current account (?:deficit|surplus)|account (?:balance|manager|executive)|routing tables?",
     ),
 ];

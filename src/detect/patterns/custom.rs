@@ -75,6 +75,7 @@ pub(super) fn compile(patterns: &[CustomPattern]) -> Result<Lexer, PatternError>
         rules.push(LexerRule {
             id: pattern.name.as_str().into(),
             label: pattern.label.as_str().into(),
+            number: false,
             check: match pattern.shape {
                 CustomShape::Regex(_) => |_| Shape::Plain,
                 CustomShape::Words(_) | CustomShape::Exact(_) => whole_words,
@@ -89,6 +90,7 @@ pub(super) fn compile(patterns: &[CustomPattern]) -> Result<Lexer, PatternError>
             next: None,
             length: None,
             shorter: false,
+            endless: false,
             value: None,
             group: None,
         });

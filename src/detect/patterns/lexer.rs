@@ -11,11 +11,12 @@ use regex_automata::{Anchored, Input, MatchKind, meta};
 use super::PatternError;
 use super::context::WORDS;
 use super::rule::{Check, FLOOR, Rule, Shape, Start, Value};
+use super::sign;
 
 /// A topic's number within a lexer.
 pub(super) type TopicId = u16;
 
-/// The most bytes a match may have; longer ones are cut.
+/// The most bytes a match may have; longer ones are cut, of rules without an end into several.
 pub(super) const MAX_MATCH: usize = 16 << 10;
 
 /// Memory for an automaton, and for building it.
@@ -26,6 +27,8 @@ const DFA_LIMIT: usize = 48 << 20;
 pub(super) struct LexerRule {
     pub id: Arc<str>,
     pub label: Arc<str>,
+    /// Whether it is a number; see [`Start::Number`].
+    pub number: bool,
     pub check: Check,
     pub base: f32,
     pub proof: f32,
@@ -38,6 +41,7 @@ pub(super) struct LexerRule {
     pub next: Option<TopicId>,
     pub length: Option<fn(&str) -> usize>,
     pub shorter: bool,
+    pub endless: bool,
     /// What is reported stands behind the pattern.
     pub value: Option<Value>,
     /// The pattern again, where a group of it is what is reported.
@@ -72,9 +76,10 @@ pub(super) struct Lexer {
     pub begins: [u8; 256],
     /// Those that have one beginning with two bytes, of which it may be that only the first is its own.
     pairs: Vec<[u8; 256]>,
-    /// How far a topic reaches, in bytes.
-    pub reach: usize,
-    /// Whether overlapping matches of different rules compete, or are all reported.
+    /// How far a topic reaches that opens [`Start::Told`], in bytes.
+    pub told_reach: usize,
+    /// Whether overlapping matches of different rules compete, or are all reported; and whether signs are
+    /// read as those of ASCII that they stand for.
     pub compete: bool,
 }
 
@@ -107,6 +112,7 @@ impl Lexer {
             rules.push(LexerRule {
                 id: rule.id.into(),
                 label: rule.label.into(),
+                number: rule.start == Start::Number,
                 check: rule.check,
                 base: rule.base,
                 proof: rule.proof,
@@ -118,6 +124,7 @@ impl Lexer {
                 next: rule.next.map(|t| t as TopicId),
                 length: rule.length,
                 shorter: rule.shorter,
+                endless: rule.endless,
                 value: rule.value,
                 group: group_regex(rule.id, rule.pattern)?,
             });
@@ -163,8 +170,13 @@ impl Lexer {
                 }
             }
         }
+        if compete {
+            // Full-width forms.
+            begins[0xEF] = begins.iter().fold(0, |all, kinds| all | kinds);
+        }
+        let told = rules.iter().filter(|rule| rule.number && !rule.alone);
         Ok(Self {
-            reach: rules.iter().map(|rule| rule.window).max().unwrap_or(0),
+            told_reach: told.map(|rule| rule.window).max().unwrap_or(0),
             groups,
             rules,
             begins,
@@ -187,6 +199,12 @@ impl Lexer {
     pub(super) fn goes_on(&self, first: u8, second: u8) -> u8 {
         let of_first = self.pairs.get(usize::from(first));
         of_first.map_or(u8::MAX, |kinds| kinds[usize::from(second)])
+    }
+
+    /// What `bytes` begin with, read as a sign of ASCII, and how many bytes it takes.
+    #[inline(never)]
+    pub(super) fn sign(&self, bytes: &[u8]) -> Option<(u8, usize)> {
+        sign::read(bytes).filter(|_| self.compete)
     }
 
     /// What stands behind an entry's match and belongs to it.
@@ -336,7 +354,7 @@ impl LexerRule {
         1.0 - (1.0 - self.base) * (1.0 - proof) * (1.0 - context)
     }
 
-    /// The part of `whole` that is reported: group 1, or all of it. Bytes of `whole`.
+    /// The part of `whole` that is reported: its group, or all of it. Bytes of `whole`.
     pub(super) fn reported(&self, whole: &str) -> std::ops::Range<usize> {
         let all = 0..whole.len();
         let Some(regex) = &self.group else {
@@ -344,7 +362,9 @@ impl LexerRule {
         };
         let mut captures = regex.create_captures();
         regex.captures(Input::new(whole).anchored(Anchored::Yes), &mut captures);
-        captures.get_group(1).map_or(all, |span| span.range())
+        let groups = 1..captures.group_len();
+        let found = groups.filter_map(|group| captures.get_group(group)).next();
+        found.map_or(all, |span| span.range())
     }
 }
 

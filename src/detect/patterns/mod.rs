@@ -15,6 +15,7 @@ mod checks;
 mod context;
 mod custom;
 mod entropy;
+mod escape;
 mod ids;
 mod lexer;
 mod phone;
@@ -23,6 +24,7 @@ mod rule;
 mod scanner;
 mod secret_checks;
 mod secrets;
+mod sign;
 mod stream;
 mod table;
 

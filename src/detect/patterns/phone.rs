@@ -25,7 +25,19 @@ pub(super) fn international(site: &Site<'_>) -> Shape {
         || (matches!(code(1), 2 | 3 | 4 | 5 | 6 | 8 | 9) && !UNUSED.contains(&code(3)));
     let north_american = code(1) != 1 || digits.len() == 11;
     let length = (8..=15).contains(&digits.len());
-    Shape::plain_if(known && north_american && length && balanced(site) && ends(site))
+    let counted = site.is_decimal() || site.is_counted();
+    Shape::plain_if(known && north_american && length && !counted && balanced(site) && ends(site))
+}
+
+/// Five pairs, which alone are no number where they stand in a row of more, or ascend as numbers do that are
+/// counted or drawn.
+pub(super) fn pairs(site: &Site<'_>) -> Shape {
+    let last = site.text.get(site.text.len().saturating_sub(2)..);
+    let drawn = site.ascends(false) && last.is_some_and(|last| last < "51");
+    match !site.told && (site.in_row(2) || site.ascends(true) || drawn) {
+        true => Shape::Wrong,
+        false => national(site),
+    }
 }
 
 /// A North American number: proven if area and exchange may be given out and are not fictitious.
@@ -53,12 +65,17 @@ pub(super) fn national(site: &Site<'_>) -> Shape {
             year.len() == 4 && month.len() <= 2 && day.len() <= 2
                 || month.len() <= 2 && year.len() <= 2
         }
+        [from, to] => [from, to]
+            .iter()
+            .all(|y| y.len() == 4 && (y.starts_with("19") || y.starts_with("20"))),
         _ => false,
     };
+    let used = site.is_decimal() || site.is_argument() || site.is_counted();
     let address = site.text.parse::<std::net::Ipv4Addr>().is_ok();
     Shape::plain_if(
         varied
             && !date
+            && !used
             && !address
             && (7..=13).contains(&digits.len())
             && balanced(site)

@@ -34,29 +34,35 @@ macro_rules! extension {
 /// In order of preference where scores and lengths are equal.
 pub(super) const RULES: &[Rule] = &[
     // Addresses of the net.
-    rule("email", "EMAIL", Token, r"[A-Za-z0-9À-ɏ_%+.-]{1,64}(?:@|%40)(?:[A-Za-z0-9-]{1,63}\.){1,6}[A-Za-z]{2,24}", 0.95)
+    rule("email", "EMAIL", Token, r"(?:(?:[A-Za-z0-9]{1,20}[._-])?[ODod]['’])?[A-Za-z0-9À-ɏ_%+.-]{1,64}(?:@|%40|\\u0040|&#(?:64|x40);)(?:[A-Za-z0-9À-ɏ-]{1,63}\.){1,6}[A-Za-z]{2,24}", 0.95)
+        .check(checks::email, 0.0),
+    rule("email-greek-cyrillic", "EMAIL", Token, r"[0-9_+.Ͱ-ԯ-]{1,64}@(?:[A-Za-z0-9Ͱ-ԯ-]{1,63}\.){1,6}[A-Za-zͰ-ԯ]{2,24}", 0.95)
         .check(checks::email, 0.0),
     rule("url", "URL", Url, concat!(
         r"(?i:https?|ftp|wss?)://(?:[A-Za-z0-9_.~%+-]{1,64}@)?",
         r"(?:(?:[A-Za-z0-9_%-]{1,63}\.){1,16}[A-Za-z0-9_%-]{0,63}(?::[0-9]{1,5})?|[A-Za-z0-9_-]{1,63}:[0-9]{1,5}|(?i:localhost)|\[[0-9A-Fa-f:.]{2,45}\](?::[0-9]{1,5})?)",
         r#"(?:[/?#](?:(?:&amp;|[!-~--["'<>`{}|\\^,;()]]|\([!-~--["'<>`()]]*\))*(?:[A-Za-z0-9/_=#&%~+\-\]]|\([!-~--["'<>`()]]*\)))?)?"#), 0.95)
         .check(checks::url, 0.0),
-    rule("url-www", "URL", Url, r#"(?i:www)\.(?:[A-Za-z0-9-]{1,63}\.){1,6}[A-Za-z]{2,24}(?::[0-9]{1,5})?(?:[/?#](?:(?:&amp;|[!-~--["'<>`{}|\\^,;()]])*[A-Za-z0-9/_=#&%~+\-])?)?"#, 0.9),
-    rule("ipv4", "IP_ADDRESS", Number, r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}", 0.75)
-        .check(checks::ipv4, 0.0).near(&[Network], 0.6).unless(&[Version]).within(14),
+    rule("url-www", "URL", Url, r#"(?i:www)\.(?:[A-Za-z0-9-]{1,63}\.){1,6}[A-Za-z]{2,24}(?::[0-9]{1,5})?(?:[/?#](?:(?:&amp;|[!-~--["'<>`{}|\\^,;()]])*[A-Za-z0-9/_=#&%~+\-])?)?"#, 0.9)
+        .check(checks::www, 0.0),
+    rule("ipv4", "IP_ADDRESS", Number, r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}", 0.4)
+        .check(checks::ipv4, 0.6).near(&[Network], 0.6).unless(&[Version]).within(14),
     rule("ipv6", "IP_ADDRESS", Address, r"[0-9A-Fa-f]{1,4}(?::{1,2}[0-9A-Fa-f]{1,4}){2,7}(?:::)?", 0.6)
         .check(checks::ipv6, 0.8).near(&[Network], 0.6),
-    rule("mac", "MAC_ADDRESS", Address, r"(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}|(?:[0-9A-Fa-f]{2}-){5}[0-9A-Fa-f]{2}", 0.85)
-        .check(checks::mac, 0.0),
+    rule("mac", "MAC_ADDRESS", Address, r"(?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}|(?:[0-9A-Fa-f]{2}-){5}[0-9A-Fa-f]{2}", 0.4)
+        .check(checks::mac, 0.75).near(&[Network], 0.6),
 
     // Payment.
     rule("card-grouped", "CREDIT_CARD", Number, r"[0-9]{4}(?:-[0-9]{4}){3}|[0-9]{4}(?: [0-9]{4}){3}(?: [0-9]{3})?|[0-9]{4} [0-9]{6} [0-9]{4,5}|[0-9]{4}-[0-9]{6}-[0-9]{4,5}", 0.55)
         .check(checks::card, 0.9).near(&[Card, Cvv], 0.8).unless(&[Other]).shorter(),
-    rule("card", "CREDIT_CARD", Number, r"[0-9]{12,19}", 0.0)
+    // Behind its month of expiry, before a currency.
+    rule("card", "CREDIT_CARD", Number, r"(?:(?:0[1-9]|1[0-2])/(?:20)?[23][0-9](?:/|[ ,;|]{1,2}))?([0-9]{12,19})(?:USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD|BRL|(?i:exp|cvv2?|cvc2?))?", 0.0)
         .check(checks::card, 0.7).near(&[Card, Cvv], 0.8).unless(&[Other]),
+    rule("card-joined", "CREDIT_CARD", Word, "(?i:card|cc|visa|mastercard|amex)(?i:no|nr|num|number)?[:#=]?([0-9]{12,19})", 0.2)
+        .check(checks::proven_card, 0.9),
     rule("cvv", "CVV", Number, r"[0-9]{3,4}", 0.0)
         .check(checks::alone, 0.0).near(&[Cvv], 0.85).within(12),
-    rule("iban", "IBAN", Word, r"[A-Za-z]{2}[0-9]{2}(?:[A-Za-z0-9]{11,30}|(?: [A-Za-z0-9]{4}){2,7}(?: [A-Za-z0-9]{1,3})?)", 0.6)
+    rule("iban", "IBAN", Word, r"[A-Za-z]{2}[0-9]{2}(?:[A-Za-z0-9]{11,30}|(?: [A-Za-z0-9]{4}){2,7}(?: [A-Za-z0-9]{1,8})?|(?:-[A-Za-z0-9]{4}){2,7}(?:-[A-Za-z0-9]{1,3})?)", 0.6)
         .check(checks::iban, 0.9).near(&[Bank], 0.5).long(checks::iban_end),
     rule("bank-account", "BANK_ACCOUNT", Number, r"[0-9]{6,17}|[0-9]{2,4}(?:[ -][0-9]{2,4}){2,4}|[0-9]{3,5}-[0-9]{4,10}(?:-[0-9]{1,2})?", 0.0)
         .check(checks::number, 0.0).near(&[Bank], 0.8).within(24).shorter(),
@@ -81,7 +87,7 @@ pub(super) const RULES: &[Rule] = &[
     rule("phone-trunk-brackets", "PHONE", Number, r"\((?:0[0-9]{1,4}|[1-9][0-9])\)[ .-]{0,2}[0-9]{3,5}(?:[ .-]?[0-9]{3,4}){1,2}", 0.65)
         .check(phone::national, 0.0).near(&[Phone], 0.6).unless(&[Other]).shorter(),
     rule("phone-pairs", "PHONE", Number, r"0[1-9](?:(?: [0-9]{2}){4}|(?:\.[0-9]{2}){4}|(?:-[0-9]{2}){4})", 0.75)
-        .check(phone::national, 0.0).near(&[Phone], 0.6).unless(&[Other]),
+        .check(phone::pairs, 0.0).near(&[Phone], 0.6).unless(&[Other]),
     rule("phone-national", "PHONE", Number, concat!(r"\(?", dialled!("6,12"), extension!(), "?"), 0.0)
         .check(phone::national, 0.0).near(&[Phone], 0.85).within(32).shorter(),
 
@@ -126,7 +132,7 @@ pub(super) const RULES: &[Rule] = &[
         .check(ids::nric, 0.6).near(&[NationalId], 0.7),
     rule("fi-hetu", "NATIONAL_ID", Number, "(?:0[1-9]|[12][0-9]|3[01])(?:0[1-9]|1[0-2])[0-9]{2}[-+A-FU-Y][0-9]{3}[0-9A-FHJ-NPR-Y]", 0.2)
         .check(ids::hetu, 0.7).near(&[NationalId], 0.7),
-    rule("national-id", "NATIONAL_ID", Word, "(?i:[A-Z]{0,5}[0-9]{6,12}[A-Z]?|[A-Z]{5}[0-9]{4}[A-Z])|[0-9]{1,4}(?:[ .-][0-9]{2,4}){2,6}", 0.0)
+    rule("national-id", "NATIONAL_ID", Word, "(?i:[A-Z]{0,5}[0-9]{6,12}[A-Z]?|[A-Z]{5}[0-9]{4}[A-Z])|[0-9]{1,4}(?:[ .-][0-9]{2,4}){2,6}|[0-9]{2}-[0-9]{7}", 0.0)
         .check(checks::identifier, 0.0).near(&[NationalId], 0.7).within(20).shorter(),
 
     // Papers and files.
@@ -150,8 +156,10 @@ pub(super) const RULES: &[Rule] = &[
         .check(checks::date, 0.0).near(&[Birth], 0.85).within(48),
     rule("birth-iso", "DATE_OF_BIRTH", Number, "[0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}|[0-9]{4}[年년] ?[0-9]{1,2}[月월] ?[0-9]{1,2}[日일]", 0.0)
         .check(checks::date, 0.0).near(&[Birth], 0.85).within(48),
-    rule("birth-day-month", "DATE_OF_BIRTH", Number, concat!(r"[0-9]{1,2}(?:st|nd|rd|th|er|º|\.)?[ -](?:de |of )?", month!(), r"\.?,?[ -](?:de |del )?[0-9]{4}"), 0.0)
+    rule("birth-day-month", "DATE_OF_BIRTH", Number, concat!(r"[0-9]{1,2}(?:st|nd|rd|th|er|º|\.)?[ -](?:de |of )?", month!(), r"(?:\.?,?[ -](?:de |del )?[0-9]{4}|-[0-9]{2})"), 0.0)
         .check(checks::date, 0.0).near(&[Birth], 0.85).within(48),
+    rule("birth-compact", "DATE_OF_BIRTH", Number, "(?:19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])", 0.0)
+        .check(checks::alone, 0.0).near(&[Birth], 0.85).within(12),
     rule("birth-month-day", "DATE_OF_BIRTH", Word, concat!(month!(), r"\.? [0-9]{1,2}(?:st|nd|rd|th)?,? [0-9]{4}"), 0.0)
         .check(checks::date, 0.0).near(&[Birth], 0.85).within(48),
 ];

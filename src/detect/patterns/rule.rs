@@ -1,6 +1,7 @@
 //! What a rule is: a shape, what must hold around it, and how much each kind of evidence weighs.
 
 use super::context::Topic;
+use super::escape;
 
 /// The least score that is reported.
 pub(super) const FLOOR: f32 = 0.5;
@@ -14,9 +15,11 @@ const WINDOW: usize = 40;
 pub(super) enum Start {
     /// A word, or a hump of one (`dbPassword`): not after a letter or digit of the same case.
     Word,
-    /// A run of letters, digits and `_ - . + %`: not after any of these.
+    /// A run of letters, digits and `_ - . + %`: not after any of these, but after a `_` that itself
+    /// begins a run (`_emphasis_`).
     Token,
-    /// A number: not after a letter, digit or `_`, and not after a separator that follows a digit.
+    /// A number: not after a letter or digit, and not after a separator that follows a digit. Behind a `_`
+    /// that joins it with a word it must be proven.
     Number,
     /// As a number, near a topic: where rules go that find no number without one.
     Told,
@@ -58,15 +61,19 @@ impl Start {
             return Self::Anywhere.bit();
         }
         let mut open = Self::Anywhere.bit() | Self::Word.bit() | Self::Url.bit();
+        // U+0370 to U+052F: a run of Greek or Cyrillic goes on, one of ASCII begins.
+        let runs = byte.is_ascii() || before.is_ascii() || !matches!(second, Some(0xCD..=0xD4));
         if !matches!(before, b':' | b'.' | b'-') {
             open |= Self::Address.bit();
         }
-        if !matches!(before, b'_' | b'-' | b'.' | b'+' | b'%') {
+        let joins = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'+' | b'%');
+        let emphasis = before == b'_' && !second.is_some_and(joins);
+        if runs && (emphasis || !joins(before) && before != b'_') {
             open |= Self::Token.bit();
             open |= if before == b'/' { 0 } else { Self::Run.bit() };
         }
-        let separator = matches!(before, b'-' | b'.' | b'/' | b':' | b'+');
-        if before != b'_' && !(separator && second.is_some_and(|b| b.is_ascii_digit())) {
+        let separator = matches!(before, b'-' | b'.' | b'/' | b':' | b'+' | b'_');
+        if !(separator && second.is_some_and(|b| b.is_ascii_digit())) {
             open |= Self::Number.bit() | Self::Told.bit();
         }
         open
@@ -91,9 +98,110 @@ pub(super) struct Site<'t> {
     pub after: Option<char>,
     /// The one behind it.
     pub then: Option<char>,
+    /// Whether a topic speaks for it.
+    pub told: bool,
+    /// A few bytes before `whole`, as they stand.
+    pub front: &'t str,
+    /// A few bytes behind it.
+    pub behind: &'t str,
 }
 
-impl Site<'_> {
+impl<'t> Site<'t> {
+    /// A match with nothing around it.
+    #[cfg(test)]
+    pub(super) fn of(text: &'t str) -> Self {
+        Self {
+            text,
+            whole: text,
+            before: None,
+            after: None,
+            then: None,
+            told: false,
+            front: "",
+            behind: "",
+        }
+    }
+
+    /// Whether the match is the argument of a call: `sin(1234567)`.
+    pub(super) fn is_argument(&self) -> bool {
+        let called = |front: &str| front.ends_with(|c: char| c.is_ascii_lowercase() || c == '_');
+        self.front.strip_suffix('(').is_some_and(called) && matches!(self.after, Some(')' | ','))
+    }
+
+    /// Whether a unit or what is counted stands behind: `1234567 times`.
+    pub(super) fn is_counted(&self) -> bool {
+        const UNITS: [&str; 24] = [
+            "times", "rows", "bytes", "bits", "items", "records", "lines", "tokens", "users",
+            "files", "entries", "requests", "total", "million", "billion", "thousand", "mm", "cm",
+            "km", "ms", "kb", "mb", "gb", "tb",
+        ];
+        let Some(word) = self.behind.strip_prefix(' ') else {
+            return false;
+        };
+        let letters = word.bytes().take_while(u8::is_ascii_alphabetic).count();
+        let (word, cut) = (
+            word.get(..letters).unwrap_or_default(),
+            letters == word.len(),
+        );
+        let same = |unit: &&str| match cut {
+            true => unit
+                .get(..letters)
+                .is_some_and(|unit| unit.eq_ignore_ascii_case(word)),
+            false => unit.eq_ignore_ascii_case(word),
+        };
+        letters > 1 && UNITS.iter().any(same)
+    }
+
+    /// Whether the number is one of a row of groups of `width` digits, decimal or hexadecimal, one space
+    /// apart.
+    pub(super) fn in_row(&self, width: usize) -> bool {
+        let digits = |text: &str| {
+            text.len() == width
+                && text.bytes().all(|b| b.is_ascii_hexdigit())
+                && text.bytes().any(|b| b.is_ascii_digit())
+        };
+        let number = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_digit() || b"/.-".contains(b));
+        let front = self.front.strip_suffix(' ').is_some_and(|front| {
+            let (rest, last) = front
+                .split_at_checked(front.len().saturating_sub(width))
+                .unwrap_or_default();
+            digits(last) && !number(rest.as_bytes().last())
+        });
+        front
+            || self.behind.strip_prefix(' ').is_some_and(|behind| {
+                let (first, rest) = behind.split_at_checked(width).unwrap_or_default();
+                // A card's month and year of expiry.
+                let expiry = matches!(
+                    first.as_bytes(),
+                    [b'0', b'1'..=b'9', b'2' | b'3', _] | [b'1', b'0'..=b'2', b'2' | b'3', _]
+                );
+                digits(first) && !expiry && !number(rest.as_bytes().first())
+            })
+    }
+
+    /// Whether each group of digits is greater than the one before it, by the same step if `evenly`.
+    pub(super) fn ascends(&self, evenly: bool) -> bool {
+        let groups = self
+            .text
+            .split(|c: char| !c.is_ascii_digit())
+            .filter(|g| !g.is_empty());
+        let values: Vec<i64> = groups.filter_map(|g| g.parse().ok()).collect();
+        let mut steps = values.windows(2).map(|pair| pair[1] - pair[0]);
+        let first = steps.next().unwrap_or_default();
+        first > 0
+            && values.len() > 2
+            && steps.all(|step| if evenly { step == first } else { step > 0 })
+    }
+
+    /// Whether all digits stand before or behind a single point, as in a decimal number.
+    pub(super) fn is_decimal(&self) -> bool {
+        let number = self.text.trim_start_matches('+');
+        let parts = number.split_once('.');
+        let only = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        parts.is_some_and(|(whole, part)| {
+            only(whole) && only(part) && (part.len() < 3 || whole.len() < 2)
+        })
+    }
     /// The decimal digits of the match, separators dropped.
     pub(super) fn digits(&self) -> Vec<u32> {
         let mut digits = Vec::with_capacity(self.text.len());
@@ -145,7 +253,8 @@ impl Shape {
 /// A check of what the regular expression cannot say.
 pub(super) type Check = fn(&Site<'_>) -> Shape;
 
-/// A value behind the name that a pattern matches: as long a run of characters as there is.
+/// A value behind the name that a pattern matches: as long a run of characters as there is, up to an
+/// escape that separates.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Value {
     /// What it may begin with; ASCII.
@@ -165,7 +274,10 @@ impl Value {
             _ => return 0,
         }
         let most = bytes.len().min(self.length.1);
-        let end = |&i: &usize| !bytes.get(i).is_some_and(|&b| (self.rest)(b));
+        let end = |&i: &usize| match bytes.get(i..) {
+            Some(rest @ [b, ..]) => !(self.rest)(*b) || *b == b'\\' && escape::separates(rest),
+            _ => true,
+        };
         (1..most).find(end).unwrap_or(most)
     }
 
@@ -189,7 +301,7 @@ pub(super) struct Rule {
     pub id: &'static str,
     /// What it finds.
     pub label: &'static str,
-    /// Regular expression, matched as far as it goes; group 1, if there is one, is what is reported.
+    /// Regular expression, matched as far as it goes; its first group that matches, if it has one, is what is reported.
     pub pattern: &'static str,
     /// What is reported instead, behind the match.
     pub value: Option<Value>,
@@ -215,6 +327,9 @@ pub(super) struct Rule {
     pub length: Option<fn(&str) -> usize>,
     /// Whether a shorter match is tried where the longest one is wrong.
     pub shorter: bool,
+    /// Whether what goes on beyond [`super::lexer::MAX_MATCH`] is a further match. No other rule of its
+    /// start goes so far.
+    pub endless: bool,
 }
 
 /// A rule found by its shape alone, with weight `base`.
@@ -241,6 +356,7 @@ pub(super) const fn rule(
         next: None,
         length: None,
         shorter: false,
+        endless: false,
     }
 }
 
@@ -296,6 +412,12 @@ impl Rule {
     /// Of a length that its beginning tells.
     pub(super) const fn long(mut self, length: fn(&str) -> usize) -> Self {
         self.length = Some(length);
+        self
+    }
+
+    /// Going on behind the longest match.
+    pub(super) const fn endless(mut self) -> Self {
+        self.endless = true;
         self
     }
 

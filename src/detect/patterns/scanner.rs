@@ -6,8 +6,10 @@ use std::ops::Range;
 use regex_automata::util::primitives::StateID;
 
 use super::PatternMatch;
+use super::escape;
 use super::lexer::{Entry, Group, Lexer, LexerRule, MAX_MATCH, TopicId};
-use super::rule::{FLOOR, Site, Start};
+use super::rule::{FLOOR, Shape, Site, Start};
+use super::sign;
 use super::table::Table;
 
 /// A match that scores this much is not looked into: what begins inside it is no candidate.
@@ -51,8 +53,37 @@ impl<'t> View<'t> {
         self.text.as_bytes().get(local).unwrap_or_default()
     }
 
+    /// The whole characters of `range`, as far as the text goes.
+    fn around(&self, range: Range<usize>) -> &'t str {
+        let (mut start, mut end) = (range.start.max(self.base), range.end.min(self.end()));
+        while start < end && !self.text.is_char_boundary(start - self.base) {
+            start += 1;
+        }
+        while start < end && !self.text.is_char_boundary(end - self.base) {
+            end -= 1;
+        }
+        self.slice(start..end)
+    }
+
     fn char_before(&self, at: usize) -> Option<char> {
         self.slice(self.base..at).chars().next_back()
+    }
+
+    /// The character before `at`; a line break for an escape.
+    fn sign_before(&self, at: usize) -> Option<char> {
+        match escape::ends(self.slice_bytes(self.base..at)) {
+            true => Some('\n'),
+            false => self.char_before(at),
+        }
+    }
+
+    /// Whether the letter of an escape stands at `at`.
+    fn is_escape(&self, at: usize) -> bool {
+        let (before, behind) = (
+            self.slice_bytes(self.base..at),
+            self.slice_bytes(at..self.end()),
+        );
+        escape::begins(before, behind)
     }
 }
 
@@ -89,6 +120,18 @@ struct Walk {
     at: usize,
     /// Where each entry that matched ends.
     ends: Vec<(Entry, usize)>,
+    /// Whether it goes on with a match that was too long.
+    resumed: bool,
+    /// Where a group's walk stood when it became too long.
+    cut: Option<Cut>,
+}
+
+/// A walk that may be resumed.
+#[derive(Debug, Clone, Copy)]
+struct Cut {
+    group: u8,
+    state: StateID,
+    at: usize,
 }
 
 /// How far a lexer has come in a text. All positions are bytes of the whole text.
@@ -97,6 +140,8 @@ pub(super) struct Scanner {
     /// Every start before this one is done.
     at: usize,
     walk: Option<Walk>,
+    /// The walk that the present start goes on with.
+    resume: Option<Cut>,
     /// Memory for the next walk.
     spare: Vec<(Entry, usize)>,
     /// The nearest topic to the left, and where its words end.
@@ -148,16 +193,40 @@ impl Scanner {
 
     /// Finds the next place where a match may begin; false at the end of the view.
     fn next_start(&mut self, lexer: &Lexer, view: View<'_>) -> bool {
+        if let Some(cut) = self.resume.take() {
+            self.walk = Some(Walk {
+                groups: cut.group,
+                state: Some(cut.state),
+                at: cut.at,
+                ends: std::mem::take(&mut self.spare),
+                resumed: true,
+                cut: None,
+            });
+            return true;
+        }
         let bytes = view.text.as_bytes();
         let from = self.at.saturating_sub(view.base);
+        let mut slash = self.table.slash.saturating_sub(view.base);
         for (offset, &byte) in bytes.iter().enumerate().skip(from) {
+            if byte == b'\\' {
+                slash = offset + 1;
+            }
             let begins = lexer.begins[usize::from(byte)];
             if begins == 0 {
                 continue;
             }
             let before = |n: usize| bytes.get(offset.checked_sub(n)?).copied();
-            let mut groups = begins & Start::open(byte, before(1), before(2));
-            if let Some(&second) = bytes.get(offset + 1) {
+            let plain = byte.is_ascii() && before(1).is_some_and(|b| b.is_ascii());
+            let mut groups = match plain && offset - slash >= escape::LONGEST {
+                true => begins & Start::open(byte, before(1), before(2)),
+                false => opens(lexer, bytes, offset),
+            };
+            if groups == 0 {
+                continue;
+            }
+            if let Some(&second) = bytes.get(offset + 1)
+                && !(lexer.compete && (sign::may_be(byte) || sign::may_be(second)))
+            {
                 groups &= lexer.goes_on(byte, second);
             }
             if groups == 0 {
@@ -165,7 +234,9 @@ impl Scanner {
             }
             let at = view.base + offset;
             self.go(view, at);
-            let near = self.nearest.is_some_and(|(_, end)| at <= end + lexer.reach)
+            let near = self
+                .nearest
+                .is_some_and(|(_, end)| at <= end + lexer.told_reach)
                 || self.listed.is_some_and(|(_, end)| at <= end + LOOK);
             if !near && self.table.topic(at).is_none() {
                 groups &= !Start::Told.bit();
@@ -176,6 +247,8 @@ impl Scanner {
                     state: None,
                     at: self.at,
                     ends: std::mem::take(&mut self.spare),
+                    resumed: false,
+                    cut: None,
                 });
                 return true;
             }
@@ -246,12 +319,15 @@ impl Scanner {
         if !view.last && ends.iter().any(|end| reach(end) + LOOK > view.end()) {
             return false;
         }
-        let mut ends = self.walk.take().map(|walk| walk.ends).unwrap_or_default();
+        let walk = self.walk.take();
+        let (resumed, cut) = walk.as_ref().map_or((false, None), |w| (w.resumed, w.cut));
+        let mut ends = walk.map(|walk| walk.ends).unwrap_or_default();
         let mut next = start + 1;
         let mut topic: Option<(TopicId, usize)> = None;
         // In the order of the table, each rule's longest match first.
         ends.sort_by_key(|(entry, end)| (*entry, Reverse(*end)));
         let mut done = None;
+        let escape = lexer.compete && !resumed && view.is_escape(start);
         for (entry, end) in ends.drain(..) {
             match entry {
                 Entry::Topic(id) if word_ends(view, end) => {
@@ -261,9 +337,12 @@ impl Scanner {
                         .or(Some((id, end)));
                 }
                 Entry::Topic(_) => {}
-                Entry::Rule(rule) if done == Some(rule) => {}
+                Entry::Rule(rule) if escape || done == Some(rule) => {}
                 Entry::Rule(rule) => {
-                    if let Some(candidate) = self.candidate(lexer, view, rule, start..end) {
+                    let endless = lexer.rules.get(rule).is_some_and(|rule| rule.endless);
+                    let cut = cut.filter(|_| endless);
+                    let long = resumed || cut.is_some();
+                    if let Some(candidate) = self.candidate(lexer, view, rule, start..end, long) {
                         done = Some(rule);
                         let (end, certain) = (candidate.span.end, candidate.score >= CERTAIN);
                         let spoken_for = candidate.in_context;
@@ -271,6 +350,7 @@ impl Scanner {
                         if self.offer(lexer, candidate) {
                             if certain && lexer.compete {
                                 next = next.max(end);
+                                self.resume = cut;
                             }
                             if spoken_for {
                                 self.spent = self.spent.max(Some(end));
@@ -295,19 +375,25 @@ impl Scanner {
     }
 
     /// What `rule` makes of `whole`, if it is enough to be reported.
-    fn candidate(
+    fn candidate<'t>(
         &mut self,
         lexer: &Lexer,
-        view: View<'_>,
+        view: View<'t>,
         rule: usize,
         mut whole: Range<usize>,
+        long: bool,
     ) -> Option<Candidate> {
         let spec = lexer.rules.get(rule)?;
+        let fold = |text: &'t str| match lexer.compete {
+            true => sign::folded(text),
+            false => text.into(),
+        };
         if let Some(length) = spec.length {
-            whole.end = whole.start + length(view.slice(whole.clone()));
+            let text = view.slice(whole.clone());
+            whole.end = whole.start + sign::unfolded(text, length(&fold(text)));
         }
         let topic = self.topic(view, spec, whole.start);
-        let span = match &spec.value {
+        let mut span = match &spec.value {
             Some(_) if self.values.len() >= MAX_NESTED => return None,
             Some(value) => {
                 let value = value.at(view.slice(whole.end..view.end()))?;
@@ -315,20 +401,48 @@ impl Scanner {
                 whole.end..whole.end + value.len()
             }
             None => {
-                let reported = spec.reported(view.slice(whole.clone()));
-                whole.start + reported.start..whole.start + reported.end
+                let text = view.slice(whole.clone());
+                let reported = spec.reported(&fold(text));
+                let place = |bytes| whole.start + sign::unfolded(text, bytes);
+                place(reported.start)..place(reported.end)
             }
         };
         let end = whole.end.max(span.end);
+        let read = |c: char| if lexer.compete { sign::plain(c) } else { c };
         let mut behind = view.slice(end..view.end()).chars();
+        let (after, then) = (behind.next(), behind.next());
+        let (text, all) = (
+            fold(view.slice(span.clone())),
+            fold(view.slice(whole.start..end)),
+        );
         let site = Site {
-            text: view.slice(span.clone()),
-            whole: view.slice(whole.start..end),
-            before: view.char_before(whole.start),
-            after: behind.next(),
-            then: behind.next(),
+            text: &text,
+            whole: &all,
+            before: view.sign_before(whole.start).map(read),
+            // A dash joins numbers, not words.
+            after: after
+                .filter(|_| then.is_some_and(|c| c.is_ascii_digit()))
+                .map(read)
+                .or(after),
+            then: then.map(read),
+            told: topic.is_some_and(|topic| spec.topics.contains(&topic)),
+            front: view.around(whole.start.saturating_sub(LOOK)..whole.start),
+            behind: view.around(end..end + LOOK),
         };
-        let score = spec.score((spec.check)(&site), topic);
+        // What is too long to be looked at whole is what it begins as.
+        let shape = match long {
+            true => Shape::Plain,
+            false => (spec.check)(&site),
+        };
+        if lexer.compete && !long && !self.stands_apart(view, spec, &site, whole.start, shape) {
+            return None;
+        }
+        if site.after == Some('_') {
+            // `_emphasis_`
+            let text = view.slice(span.clone());
+            span.start += text.len() - text.trim_start_matches('_').len();
+        }
+        let score = spec.score(shape, topic);
         (score >= FLOOR && !span.is_empty()).then_some(Candidate {
             rule,
             span,
@@ -336,6 +450,25 @@ impl Scanner {
             in_context: topic.is_some_and(|t| spec.topics.contains(&t)),
             accepted: false,
         })
+    }
+
+    /// Whether no `_` joins a match with a word, or it is a number that is proven whatever stands around it.
+    fn stands_apart(
+        &self,
+        view: View<'_>,
+        spec: &LexerRule,
+        site: &Site<'_>,
+        start: usize,
+        shape: Shape,
+    ) -> bool {
+        let joined = |sign: Option<char>, beyond: Option<char>| {
+            sign == Some('_') && beyond.is_some_and(char::is_alphanumeric)
+        };
+        let before = || view.char_before(start - 1);
+        let word_before = spec.number && site.before == Some('_') && joined(site.before, before());
+        let word_behind = spec.value.is_none() && joined(site.after, site.then);
+        let digit_behind = word_behind && site.then.is_some_and(|c| c.is_ascii_digit());
+        !(word_before || word_behind) || spec.number && shape == Shape::Proven && !digit_behind
     }
 
     /// The topic that speaks for or against what `rule` finds at `start`.
@@ -445,7 +578,10 @@ impl Walk {
         view: View<'_>,
         counts: impl Fn(Entry) -> bool,
     ) -> bool {
-        let before = start.checked_sub(1).and_then(|at| view.byte(at));
+        let before = match escape::ends(view.slice_bytes(view.base..start)) {
+            true => Some(b'\n'),
+            false => start.checked_sub(1).and_then(|at| view.byte(at)),
+        };
         let Some(mut state) = self.state.or_else(|| group.begin(before)) else {
             return true;
         };
@@ -466,9 +602,21 @@ impl Walk {
             .as_bytes()
             .get(at - view.base..)
             .unwrap_or_default();
-        for &byte in rest {
-            if at - start >= MAX_MATCH {
-                return true;
+        let most = (start + MAX_MATCH).saturating_sub(at);
+        let (rest, beyond) = rest.split_at_checked(most).unwrap_or((rest, &[]));
+        let mut rest = rest.iter();
+        while let Some(&byte) = rest.next() {
+            let (mut byte, mut width) = (byte, 1);
+            if (byte == b'_') | !byte.is_ascii() {
+                if byte == b'_' {
+                    if lexer.compete {
+                        // A word may end here, whatever the automaton makes of the sign.
+                        group.finish(state, |entry| record(entry, at));
+                    }
+                } else if let Some((sign, bytes)) = lexer.sign(view.slice_bytes(at..view.end())) {
+                    (byte, width) = (sign, bytes);
+                    rest.nth(bytes - 2);
+                }
             }
             // The automaton tells of a match one byte late.
             let (next, goes_on) = group.step(state, byte, |entry| record(entry, at));
@@ -476,7 +624,16 @@ impl Walk {
                 return true;
             }
             state = next;
-            at += 1;
+            at += width;
+        }
+        if !beyond.is_empty() {
+            group.finish(state, |entry| record(entry, at));
+            self.cut = Some(Cut {
+                group: self.groups & self.groups.wrapping_neg(),
+                state,
+                at,
+            });
+            return true;
         }
         if view.last {
             group.finish(state, |entry| record(entry, at));
@@ -487,12 +644,36 @@ impl Walk {
     }
 }
 
+/// The kinds of starts that have an entry which may begin at `at`, by what stands before it.
+#[inline(never)]
+fn opens(lexer: &Lexer, bytes: &[u8], at: usize) -> u8 {
+    let (before, rest) = bytes.split_at(at);
+    let read = lexer.sign(rest).map(|(sign, _)| sign);
+    let byte = read.or(rest.first().copied()).unwrap_or_default();
+    let begins = lexer.begins[usize::from(byte)];
+    if escape::ends(before) {
+        return begins;
+    }
+    let (before, second) = match lexer.compete {
+        true => {
+            let last = sign::last(before);
+            let second = last.and_then(|(_, rest)| sign::last(rest));
+            (last.map(|last| last.0), second.map(|last| last.0))
+        }
+        false => {
+            let second = at.checked_sub(2).and_then(|at| bytes.get(at));
+            (before.last().copied(), second.copied())
+        }
+    };
+    begins & Start::open(byte, before, second)
+}
+
 /// Whether what stands at `to` continues a list whose last item ended at `from`: `A, B`, `A or B`.
 fn goes_on(view: View<'_>, from: usize, to: usize) -> bool {
     to - from < LOOK
         && matches!(
             view.slice(from..to)
-                .trim_matches([' ', ',', ';', '/', '|', '&']),
+                .trim_matches(|c| " ,;/|&、".contains(sign::plain(c))),
             "" | "or" | "and"
         )
 }

@@ -1,24 +1,32 @@
 //! Rules for secrets.
 
-use super::context::Topic::{Other, Secret};
-use super::rule::Start::{Run, Token, Url, Word};
+use super::context::Topic::{Other, Password, Secret};
+use super::rule::Start::{Anywhere, Number, Run, Token, Url, Word};
 use super::rule::{Rule, rule};
 use super::secret_checks as checks;
 
 const KEY: &str = "API_KEY";
 const PASSWORD: &str = "PASSWORD";
 
-/// What may stand between a name and its value: `: `, ` = "`, `":"`, `=>`, ` := '`.
+/// What may stand between a name and its value: `: `, ` = "`, `":"`, `\": `, `=>`, ` := '`, `**: `, `:** `.
 macro_rules! assigned {
     () => {
-        r#"["'`]?\]?[ \t]{0,4}(?::|=|:=|=>)[ \t]{0,4}"#
+        r#"(?:\\{0,3}["'`]|[*_]{1,2})?\]?[ \t]{0,4}(?::|=|:=|=>|%3[Dd])(?:[*_]{1,2}[ \t])?[ \t]{0,4}"#
+    };
+}
+
+/// What may stand between a name and its value where both are values themselves: `name="NAME" value="VALUE"`,
+/// `"name": "NAME", "value": "VALUE"`, `name: NAME` above `value: VALUE`.
+macro_rules! named {
+    () => {
+        r#"(?:\\{0,3}["'])?(?:,|[ \t])?(?:\r?\n)?[ \t]{0,12}(?:\\{0,3}["'])?value(?:\\{0,3}["'])?[ \t]{0,2}[:=][ \t]{0,2}(?:\\{0,3}["'`])?"#
     };
 }
 
 /// Names of passwords.
 macro_rules! password_name {
     () => {
-        "(?i:(?:db|my|user|admin|root|login|new|old|the)?pass(?:word|wd|phrase|code)s?|(?:db|user)?(?:pwd|pass)|pw|passwort|kennwort|mot de passe|contrase[nñ]a|senha|wachtwoord|has[lł]o|l[oö]senord|parole d'ordre|пароль|密码|口令)"
+        "(?i:(?:db|my|user|admin|root|login|new|old|the)?pass(?:word|wd|phrase|code)s?|(?:db|user|admin|root|pg|my|mysql|redis|mongo|smtp|mail|ftp|ssh|ldap)?(?:pwd|pass)|pw|passwort|kennwort|mot de passe|contrase[nñ]a|senha|wachtwoord|has[lł]o|l[oö]senord|parole d'ordre|пароль|密码|口令)"
     };
 }
 
@@ -29,6 +37,31 @@ macro_rules! key_name {
          auth[_-]?(?:key|token)|account[_-]?key|client[_-]?secret|private[_-]?key|signing[_-]?(?:key|secret)|encryption[_-]?key|\
          (?:bearer|refresh|id|session|bot|personal|deploy)[_-]?token|shared[_-]?secret|webhook[_-]?secret|\
          secret|token|credential|apikey|sas[_-]?key))"
+    };
+}
+
+/// The first or last line of a private key.
+macro_rules! key_line {
+    ($side:literal) => {
+        concat!(
+            "-{4,5} ?",
+            $side,
+            " (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)? ?-{4,5}"
+        )
+    };
+}
+
+/// What may stand before each line of a key that is quoted or commented.
+macro_rules! key_margin {
+    () => {
+        r"[\r\n][ \t]{0,8}[>#*_|%;+-]{1,3}[ \t]{0,8}"
+    };
+}
+
+/// Between the lines of a key that is written as strings of code.
+macro_rules! quoted_break {
+    () => {
+        r#"["'][ \t]{0,4}[+.,\\]?[ \t]{0,4}\r?\n[ \t]{0,16}["']"#
     };
 }
 
@@ -104,28 +137,54 @@ pub(super) const RULES: &[Rule] = &[
     rule("supabase-key", KEY, Token, "sbp_[a-f0-9]{40}|sb_secret_[A-Za-z0-9_-]{20,60}", 0.96).check(checks::token, 0.0),
 
     // Keys and tokens of any maker.
-    rule("private-key", "PRIVATE_KEY", Word, r"-----BEGIN (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----(?:[A-Za-z0-9+/=\s:,.\\()]|[\r\n][ \t]{0,8}[>#*_|%;+-]{1,3}[ \t]{0,8}[A-Za-z0-9+/=\r\n])*(?:(?:[\r\n][ \t]{0,8}[>#*_|%;+-]{1,3}[ \t]{0,8})?-----END (?:[A-Z0-9]{1,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----)?", 0.99)
-        .check(checks::key_block, 0.0),
+    rule("private-key", "PRIVATE_KEY", Word, concat!(key_line!("BEGIN"), r"(?:[A-Za-z0-9+/=\s:,.\\()]|<br ?/?>|", quoted_break!(), "|", key_margin!(), "[A-Za-z0-9+/=\r\n]|",
+        r"(?:[\r\n]|\\n)(?:[ \t]{0,8}[>#*_|%;+-]{1,3})?[ \t]{0,8}[A-Z][A-Za-z]{1,12}(?:-[A-Z][A-Za-z]{1,12})?: [ -\[\]-~]{0,120})*(?:(?:", key_margin!(), ")?", key_line!("END"), ")?"), 0.99)
+        .check(checks::key_block, 0.0).endless(),
     rule("jwt", KEY, Token, r"ey[A-Za-z0-9_-]{10,}\.(?:[A-Za-z0-9_-]*\.){1,3}[A-Za-z0-9_-]*", 0.5)
         .check(checks::jwt, 0.95),
     rule("bearer-token", KEY, Word, r#"(?i:bearer|authorization["']?[ ]?[:=] ?["']?(?:basic|token))[ ]{1,2}([A-Za-z0-9_.~+/-]{16,256}={0,2})"#, 0.85)
         .check(checks::assigned_key, 0.0),
-    rule("assigned-key", KEY, Word, concat!(key_name!(), assigned!(), r#"["'`]?"#), 0.85)
+    rule("assigned-key", KEY, Word, concat!(key_name!(), assigned!(), r#"(?:\\{0,3}["'`])?"#), 0.85)
+        .value(checks::in_key, checks::in_key, (16, 160))
+        .check(checks::assigned_key, 0.0),
+    rule("key-joined", KEY, Anywhere, concat!("(?:API_?KEY|TOKEN|SECRET|Apikey|apikey)", assigned!(), r#"(?:\\{0,3}["'`])?"#), 0.8)
         .value(checks::in_key, checks::in_key, (16, 160))
         .check(checks::assigned_key, 0.0),
     rule("random-key", KEY, Run, "[A-Za-z0-9_.+/-]{24,160}={0,2}", 0.1)
         .check(checks::random_key, 0.0).near(&[Secret], 0.65).within(12).unless(&[Other]),
 
     // Passwords.
-    rule("password-quoted", PASSWORD, Word, concat!(password_name!(), assigned!(), r#"["']([!#-&(-~]{4,128})["']"#), 0.9)
+    rule("password-quoted", PASSWORD, Word, concat!(password_name!(), assigned!(), r#"(?:"([ !#-~]{4,128})"|'([ -&(-~]{4,128})')"#), 0.9)
         .check(checks::quoted_password, 0.0),
-    rule("password-assigned", PASSWORD, Word, concat!(password_name!(), assigned!()), 0.85)
+    rule("password-escaped", PASSWORD, Word, concat!(password_name!(), assigned!(), r#"\\{1,3}["']([!#-&(-\[\]-~]{4,128})\\{1,3}["']"#), 0.9)
+        .check(checks::quoted_password, 0.0),
+    rule("npm-password", PASSWORD, Url, r#":_password ?= ?"?([A-Za-z0-9+/]{8,200}={0,2})"#, 0.9)
+        .check(checks::userinfo, 0.0),
+    rule("password-named", PASSWORD, Word, concat!(password_name!(), named!()), 0.85)
+        .value(checks::begins_password, checks::in_password, (4, 128))
+        .check(checks::bare_password, 0.0),
+    rule("password-element", PASSWORD, Word, concat!(password_name!(), ">"), 0.85)
+        .value(checks::begins_password, |b| b != b'<' && checks::in_password(b), (4, 128))
+        .check(checks::element_password, 0.0),
+    rule("password-row", PASSWORD, Word, concat!(password_name!(), r"[*_`]{0,2}[ \t]{1,12}\|[ \t]{1,12}`?"), 0.8)
+        .value(checks::begins_password, |b| b != b'|' && b != b'`' && checks::in_password(b), (6, 64))
+        .check(checks::cell_password, 0.0),
+    rule("password-cell", PASSWORD, Number, r"[!#-&(-+.-:<-\[\]-{}~-]{6,64}", 0.0)
+        .check(checks::cell_password, 0.0).near(&[Password], 0.8).within(0),
+    rule("password-below", PASSWORD, Word, concat!(password_name!(), r#"["'*_`]{0,2}:[*_]{0,2}[ \t]{0,4}(?:\r?\n){1,2}[ \t]{0,12}`?"#), 0.8)
+        .value(checks::begins_password, |b| b != b'`' && checks::in_password(b), (6, 64))
+        .check(checks::password_line, 0.0),
+    rule("password-assigned", PASSWORD, Word, concat!(password_name!(), assigned!(), "`?"), 0.85)
+        .value(checks::begins_password, |b| b != b';' && b != b'`' && checks::in_password(b), (4, 128))
+        .check(checks::bare_password, 0.0),
+    rule("password-joined", PASSWORD, Anywhere, concat!("(?i:passw(?:or)?d)", assigned!(), r#"["']?"#), 0.8)
         .value(checks::begins_password, |b| b != b';' && checks::in_password(b), (4, 128))
         .check(checks::bare_password, 0.0),
     rule("password-said", PASSWORD, Word, concat!(password_name!(), "(?i:(?: (?:for|to|of|on|für|pour|para|per|voor)(?: [a-z]+){1,3})? (?:is|was|ist|lautet|est|es|é|è|jest|to)(?: now)?:?) [\"'`]?"), 0.8)
         .value(checks::in_password, checks::in_password, (4, 128))
         .check(checks::said_password, 0.0),
-    rule("password-announced", PASSWORD, Word, concat!(password_name!(), " [\"'`]?([!#-&(-+.-~][!#-&(-+.-~]{5,64})"), 0.7)
+    rule("password-announced", PASSWORD, Word, concat!(password_name!(), " [\"'`]?"), 0.7)
+        .value(checks::in_announced, checks::in_announced, (6, 65))
         .check(checks::announced_password, 0.0),
     rule("login-slash", PASSWORD, Word, "(?i:log[ -]?ins?|credentials?|creds|zugangsdaten|identifiants|credenciales)(?: is| are|:) [\"'`]?[A-Za-z][A-Za-z0-9_.@+-]{1,23}(?: / |:)", 0.8)
         .value(|b| b != b'/' && checks::in_password(b), checks::in_password, (4, 128))
@@ -136,7 +195,7 @@ pub(super) const RULES: &[Rule] = &[
     rule("password-sql", PASSWORD, Word, "(?i:identified by|with password) [\"'`]", 0.85)
         .value(checks::in_password, checks::in_password, (4, 128))
         .check(checks::quoted_password, 0.0),
-    rule("url-password", PASSWORD, Url, r#"[A-Za-z][A-Za-z0-9+.-]{1,24}://[A-Za-z0-9_.%+-]{0,64}:([!#-&(-.0-;=?-~]{1,128})@\[?[A-Za-z0-9]+"#, 0.95)
+    rule("url-password", PASSWORD, Url, r#"[A-Za-z][A-Za-z0-9+.-]{1,24}:(?://|\\/\\/)[A-Za-z0-9_.%+-]{0,64}:([!#-&(-.0-;=?-~]{1,128})@\[?[A-Za-z0-9]+"#, 0.95)
         .check(checks::userinfo, 0.0),
     rule("chpasswd", PASSWORD, Word, r#"echo ["'][A-Za-z0-9_.@-]{1,64}:([!#-&(-~]{3,128})["'] ?\| ?(?:sudo )?chpasswd"#, 0.9)
         .check(checks::userinfo, 0.0),

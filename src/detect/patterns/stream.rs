@@ -10,7 +10,7 @@ use super::scanner::{Scanner, View};
 /// text, however it was cut.
 ///
 /// Time is linear in the text, whatever the size of the chunks. What is kept of the text is what is held
-/// back: the word or number that is not complete yet, at most 16 KiB for a private key.
+/// back: the word or number that is not complete yet, at most 16 KiB of a private key.
 #[derive(Debug)]
 pub struct PatternStream {
     lexers: Arc<[Arc<Lexer>]>,

@@ -26,6 +26,8 @@ pub(super) struct Table {
     given: Vec<(Columns, TopicId)>,
     /// Words that end here and are titles if nothing else stands in their cell.
     asked: Vec<(usize, TopicId)>,
+    /// Behind the last backslash.
+    pub(super) slash: usize,
     /// The separator of the table, and how many of it each line has.
     shape: Option<(usize, usize)>,
 }
@@ -47,6 +49,10 @@ impl Table {
                 b';' => self.columns[1] += 1,
                 b'|' => self.columns[2] += 1,
                 b'\t' => self.columns[3] += 1,
+                b'\\' => {
+                    self.slash = here;
+                    continue;
+                }
                 _ => continue,
             }
             self.cell = here;

@@ -19,7 +19,10 @@ fn rows(table: &str) -> Vec<(String, String, Vec<Range<usize>>)> {
         .filter(|l| !l.starts_with('#') && !l.is_empty())
     {
         let (rule, marked) = line.split_once("| ").unwrap();
-        let marked = marked.replace('⁞', "").replace("\\n", "\n");
+        let marked = marked
+            .replace('⁞', "")
+            .replace("\\n", "\n")
+            .replace('⧵', "\\");
         let (mut text, mut spans, mut open) = (String::new(), Vec::new(), 0);
         for c in marked.chars() {
             match c {
@@ -159,6 +162,18 @@ fn mixed_text() -> impl Strategy<Value = String> {
         "4111 1111 ",
         "::",
         "+1 ",
+        "\\",
+        "\\n",
+        "\\u003c",
+        "\\x41",
+        "_",
+        "＿",
+        "‑",
+        "—",
+        "\u{a0}",
+        "４１",
+        "：",
+        "\\\"",
     ];
     let piece = prop_oneof![
         3 => proptest::sample::select(lines),
@@ -254,6 +269,34 @@ fn a_private_key_is_held_back_from_its_first_line_to_its_bound() {
 }
 
 #[test]
+fn a_private_key_beyond_the_bound_is_found_to_its_end_whatever_it_begins_with() {
+    let set = set(Family::Secrets);
+    let line = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7\n";
+    let whole = "aB3x9ZkQ".repeat(6000);
+    for (begin, body) in [
+        ("\n", line.repeat(1000)),
+        (&*"\n".repeat(20_000), line.repeat(9)),
+        (&*" .".repeat(20_000), line.repeat(500)),
+        ("", whole),
+        ("\\n", line.replace('\n', "\\n").repeat(1500)),
+    ] {
+        let key = format!("-----BEGIN PRIVATE KEY-----{begin}{body}-----END PRIVATE KEY-----");
+        let text = format!("key: {key}\nthanks, ann@example.com password: Tiger!2201");
+        let found = set.scan(&text);
+        let (last, key_parts) = found.split_last().unwrap();
+        assert_eq!(&text[last.span.clone()], "Tiger!2201");
+        assert_eq!(key_parts[0].span.start, 5);
+        assert_eq!(key_parts.last().unwrap().span.end, 5 + key.len());
+        for pair in key_parts.windows(2) {
+            assert_eq!(pair[0].span.end, pair[1].span.start, "nothing is left out");
+            assert_eq!(&*pair[1].rule, "private-key");
+        }
+        let cuts: Vec<usize> = (1..text.len()).step_by(777).collect();
+        assert_eq!(streamed(&set, &text, &cuts), found);
+    }
+}
+
+#[test]
 fn the_better_of_two_overlapping_matches_is_reported() {
     let set = set(Family::Pii);
     let found = set.scan("call 4111 1111 1111 1111 now");
@@ -341,6 +384,10 @@ fn adversarial(length: usize) -> Vec<(&'static str, String)> {
         ("dots", "a."),
         ("colons", "ab:"),
         ("key heads", "-----BEGIN PRIVATE KEY-----"),
+        (
+            "endless keys",
+            "-----BEGIN PRIVATE KEY-----\nA: b\nC-D: e\n",
+        ),
         ("dashes", "-"),
         ("schemes", "http://a"),
         ("userinfo", "a://b:c"),
@@ -358,11 +405,25 @@ fn adversarial(length: usize) -> Vec<(&'static str, String)> {
         ("users", "http://user:p@"),
         ("addresses of the net", "http://a.b/"),
         ("accents", "ɏ"),
+        ("cyrillic", "абвгд"),
+        ("cyrillic words", "анна@пример. "),
+        ("elisions", "o'"),
         ("numbers", "12 "),
         ("accounts", "DE89 3704 "),
         ("octets", "00:11:"),
         ("groups", "1:2:"),
         ("assignments", "password: a1!"),
+        ("underscores", "_a_1"),
+        ("emphasis", "_1 _"),
+        ("rows", "password | a1!B"),
+        ("elements", "password>a1!"),
+        ("cells", "password,x\na,b\n"),
+        ("names", "passwordpassword"),
+        ("hyphens", "12‑"),
+        ("full width", "４１ａ："),
+        ("backslashes", "\\"),
+        ("escapes", "\\nann\\u003c12"),
+        ("escaped quotes", "password=\\\""),
     ]
     .into_iter()
     .map(|(name, unit)| (name, unit.repeat(length / unit.len())))
