@@ -34,16 +34,16 @@ macro_rules! extension {
 /// In order of preference where scores and lengths are equal.
 pub(super) const RULES: &[Rule] = &[
     // Addresses of the net.
-    rule("email", "EMAIL", Token, r"(?:(?:[A-Za-z0-9]{1,20}[._-])?[ODod]['’])?[A-Za-z0-9À-ɏ_%+.-]{1,64}(?:@|%40|\\u0040|&#(?:64|x40);)(?:[A-Za-z0-9À-ɏ-]{1,63}\.){1,6}[A-Za-z]{2,24}", 0.95)
+    rule("email", "EMAIL", Token, r"(?:(?:[A-Za-z0-9]{1,20}[._-])?[ODod]['’])?[A-Za-z0-9À-ɏ_%+.-]{1,64}(?:@|%40|\\u0040|&#(?:64|x40);)(?:[A-Za-z0-9À-ɏ-]+\.){1,6}[A-Za-z]{2,24}", 0.95)
         .check(checks::email, 0.0),
-    rule("email-greek-cyrillic", "EMAIL", Token, r"[0-9_+.Ͱ-ԯ-]{1,64}@(?:[A-Za-z0-9Ͱ-ԯ-]{1,63}\.){1,6}[A-Za-zͰ-ԯ]{2,24}", 0.95)
+    rule("email-greek-cyrillic", "EMAIL", Token, r"[0-9_+.Ͱ-ԯ-]{1,64}@(?:[A-Za-z0-9Ͱ-ԯ-]+\.){1,6}[A-Za-zͰ-ԯ]{2,24}", 0.95)
         .check(checks::email, 0.0),
     rule("url", "URL", Url, concat!(
-        r"(?i:https?|ftp|wss?)://(?:[A-Za-z0-9_.~%+-]{1,64}@)?",
-        r"(?:(?:[A-Za-z0-9_%-]{1,63}\.){1,16}[A-Za-z0-9_%-]{0,63}(?::[0-9]{1,5})?|[A-Za-z0-9_-]{1,63}:[0-9]{1,5}|(?i:localhost)|\[[0-9A-Fa-f:.]{2,45}\](?::[0-9]{1,5})?)",
+        r"(?i:https?|ftp|wss?)://(?:[A-Za-z0-9_.~%+-]+@)?",
+        r"(?:(?:[A-Za-z0-9_%-]+\.){1,16}[A-Za-z0-9_%-]*(?::[0-9]{1,5})?|[A-Za-z0-9_-]+:[0-9]{1,5}|(?i:localhost)|\[[0-9A-Fa-f:.]{2,45}\](?::[0-9]{1,5})?)",
         r#"(?:[/?#](?:(?:&amp;|[!-~--["'<>`{}|\\^,;()]]|\([!-~--["'<>`()]]*\))*(?:[A-Za-z0-9/_=#&%~+\-\]]|\([!-~--["'<>`()]]*\)))?)?"#), 0.95)
         .check(checks::url, 0.0),
-    rule("url-www", "URL", Url, r#"(?i:www)\.(?:[A-Za-z0-9-]{1,63}\.){1,6}[A-Za-z]{2,24}(?::[0-9]{1,5})?(?:[/?#](?:(?:&amp;|[!-~--["'<>`{}|\\^,;()]])*[A-Za-z0-9/_=#&%~+\-])?)?"#, 0.9)
+    rule("url-www", "URL", Url, r#"(?i:www)\.(?:[A-Za-z0-9-]+\.){1,6}[A-Za-z]{2,24}(?::[0-9]{1,5})?(?:[/?#](?:(?:&amp;|[!-~--["'<>`{}|\\^,;()]])*[A-Za-z0-9/_=#&%~+\-])?)?"#, 0.9)
         .check(checks::www, 0.0),
     rule("ipv4", "IP_ADDRESS", Number, r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}", 0.4)
         .check(checks::ipv4, 0.6).near(&[Network], 0.6).unless(&[Version]).within(14),

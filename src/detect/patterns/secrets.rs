@@ -138,7 +138,7 @@ pub(super) const RULES: &[Rule] = &[
 
     // Keys and tokens of any maker.
     rule("private-key", "PRIVATE_KEY", Word, concat!(key_line!("BEGIN"), r"(?:[A-Za-z0-9+/=\s:,.\\()]|<br ?/?>|", quoted_break!(), "|", key_margin!(), "[A-Za-z0-9+/=\r\n]|",
-        r"(?:[\r\n]|\\n)(?:[ \t]{0,8}[>#*_|%;+-]{1,3})?[ \t]{0,8}[A-Z][A-Za-z]{1,12}(?:-[A-Z][A-Za-z]{1,12})?: [ -\[\]-~]{0,120})*(?:(?:", key_margin!(), ")?", key_line!("END"), ")?"), 0.99)
+        r"(?:[\r\n]|\\n)(?:[ \t]{0,8}[>#*_|%;+-]{1,3})?[ \t]{0,8}[A-Z][A-Za-z]{1,12}(?:-[A-Z][A-Za-z]{1,12})?: [ -\[\]-~]*)*(?:(?:", key_margin!(), ")?", key_line!("END"), ")?"), 0.99)
         .check(checks::key_block, 0.0).endless(),
     rule("jwt", KEY, Token, r"ey[A-Za-z0-9_-]{10,}\.(?:[A-Za-z0-9_-]*\.){1,3}[A-Za-z0-9_-]*", 0.5)
         .check(checks::jwt, 0.95),
