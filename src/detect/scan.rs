@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::LoadedPackage;
+use super::patterns::escape;
 use crate::engine::{HeadSet, SequenceScores};
 use crate::package::Task;
 use crate::scheduler::{Window, WindowOutcome};
@@ -146,7 +147,7 @@ impl SegmentScan {
                     .map(|entity| Evidence {
                         label: entity.label,
                         score: entity.score,
-                        span: entity.start..entity.end,
+                        span: escape::outside(text, entity.start..entity.end),
                     })
                     .collect()
             }

@@ -1,6 +1,8 @@
 //! Escapes of JSON and code as they stand in a text: `\n`, `\u003c`, `\x41`. Their letters are no part of
 //! a word.
 
+use std::ops::Range;
+
 /// The most bytes of an escape. Never more than [`super::scanner::LOOK`] are looked at.
 pub(super) const LONGEST: usize = 6;
 
@@ -45,6 +47,68 @@ pub(super) fn separates(text: &[u8]) -> bool {
         .is_some_and(|c| c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>'))
 }
 
+/// `span` of `text` without the letters of an escape that it begins behind the backslash of, and without the
+/// backslash of one that goes on behind it: what is left of an escape would be another one, or none. Folders of
+/// Windows, `C:\name`, are no escapes.
+pub(in crate::detect) fn outside(text: &str, span: Range<usize>) -> Range<usize> {
+    let bytes = text.as_bytes();
+    let in_path = |at: usize| {
+        let word = bytes[..at].iter().rev().take(256);
+        let word: Vec<u8> = word
+            .take_while(|b| !matches!(b, b' ' | b'\t' | b'\r' | b'\n' | b'"' | b'\'' | b'`'))
+            .copied()
+            .collect();
+        word.windows(2).any(|pair| pair == b"\\:")
+    };
+    let cut = |at: usize| begins(&bytes[..at], &bytes[at..]) && !in_path(at);
+    let start = match cut(span.start) {
+        false => span.start,
+        true => {
+            let letters = match bytes[span.start] {
+                b'x' => 3,
+                b'u' => 5,
+                _ => 1,
+            };
+            span.start + letters
+        }
+    };
+    let quoted = matches!(bytes.get(span.end), Some(b'"' | b'\''));
+    let slashes = bytes[..span.end]
+        .iter()
+        .rev()
+        .take(8)
+        .take_while(|b| **b == b'\\')
+        .count();
+    let goes_on = slashes % 2 == 1 && (quoted || cut(span.end));
+    let end = span.end - usize::from(goes_on);
+    if start < end { start..end } else { span }
+}
+
 fn is_hex(digits: &[u8]) -> bool {
     digits.iter().all(u8::is_ascii_hexdigit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_leave_escapes_whole() {
+        for (text, found, left) in [
+            (r"a\nann@x.org", "nann@x.org", "ann@x.org"),
+            (r"\nann", "nann", "ann"),
+            (r"\u003cann", "u003cann", "ann"),
+            (r"\x41nn", "x41nn", "nn"),
+            (r"Ann Lee\n", "Ann Lee\\", "Ann Lee"),
+            (r#"Ann Lee\" "#, "Ann Lee\\", "Ann Lee"),
+            (r"C:\Users\nancy", "nancy", "nancy"),
+            (r"Ann Lee\", "Ann Lee\\", "Ann Lee\\"),
+            (r"\n", "n", "n"),
+            ("ann", "ann", "ann"),
+        ] {
+            let at = text.find(found).unwrap();
+            let span = outside(text, at..at + found.len());
+            assert_eq!(&text[span], left, "{text}");
+        }
+    }
 }

@@ -15,7 +15,7 @@ mod checks;
 mod context;
 mod custom;
 mod entropy;
-mod escape;
+pub(super) mod escape;
 mod ids;
 mod lexer;
 mod phone;
