@@ -7,7 +7,9 @@ use rayon::prelude::*;
 use super::Precision;
 use super::gemm::{Panels, multiply, multiply_within};
 use super::linear::block_rows;
-use super::rounded::RoundedPanels;
+use super::rounded::{KEYS, QUERIES, RoundedHead};
+use super::simd;
+use super::simd::amx::{Tiles, with_tiles};
 use super::vector::softmax_rows;
 
 /// Sizes of an attention layer.
@@ -92,44 +94,31 @@ pub fn attention(
     for (sequence, &n) in sequences.iter().enumerate() {
         let most = match shape.rounds(n) {
             false => block_rows(tokens),
-            true => block_rows(tokens).next_multiple_of(16).min(32),
+            true => block_rows(tokens).next_multiple_of(16).min(QUERIES),
         };
         for first in (0..queries(n)).step_by(most) {
             let rows = most.min(queries(n) - first);
             let (block, after) = rest.split_at_mut(rows * width);
             rest = after;
-            blocks.push((sequence, first, rows, block));
+            let queries = Queries {
+                values: &qkv[(starts[sequence] + first) * 3 * width..],
+                first,
+                rows,
+                tokens: n,
+                reach: shape.window.map_or(n, |w| w.min(n)),
+                shape,
+            };
+            let heads = &packed[sequence * shape.heads..][..shape.heads];
+            blocks.push((queries, heads, block));
         }
     }
     blocks
         .into_par_iter()
-        .for_each_init(Vec::new, |scores, (sequence, first, rows, block)| {
-            let n = sequences[sequence];
-            // The keys that any of these queries looks at, in whole panels.
-            let reach = shape.window.map_or(n, |w| w.min(n));
-            let panel = Panels::width();
-            let panels =
-                first.saturating_sub(reach) / panel..(first + rows + reach).min(n).div_ceil(panel);
-            let line = panels.len() * panel;
-            scores.clear();
-            scores.resize(rows * line, 0.0);
-            for head in 0..shape.heads {
-                let pair = &packed[sequence * shape.heads + head];
-                let at = (starts[sequence] + first) * 3 * width + head * shape.dim;
-                let queries = (&qkv[at..], 3 * width);
-                pair.scores(queries, rows, panels.clone(), scores, line);
-                super::simd::scale(scores, shape.scale);
-                for (r, scores) in scores.chunks_exact_mut(line).enumerate() {
-                    let i = first + r;
-                    let low = i.saturating_sub(reach).max(panels.start * panel);
-                    let high = (i + reach + 1).min(n);
-                    let seen = low - panels.start * panel..high - panels.start * panel;
-                    scores[..seen.start].fill(0.0);
-                    scores[seen.end..].fill(0.0);
-                    softmax_rows(&mut scores[seen.clone()], seen.len());
-                }
-                let out = &mut block[head * shape.dim..];
-                pair.context((scores, line), rows, panels.clone(), out, width);
+        .for_each_init(Vec::new, |scores, (queries, heads, block)| {
+            if shape.rounds(queries.tokens) {
+                with_tiles(|tiles| queries.attend_rounded(tiles, heads, block));
+            } else {
+                queries.attend(heads, scores, block);
             }
         });
 }
@@ -137,67 +126,102 @@ pub fn attention(
 /// Keys and values of one head of a sequence.
 enum KeysAndValues {
     Full(Panels, Panels),
-    Rounded(RoundedPanels, RoundedPanels),
+    Rounded(RoundedHead),
 }
 
 impl KeysAndValues {
     /// Packs those of `n` tokens, whose first key is at `at`.
     fn pack(qkv: &[f32], at: usize, n: usize, shape: AttentionShape) -> Self {
         let (width, dim) = (shape.heads * shape.dim, shape.dim);
-        let rows = if n > 0 {
+        let (keys, values) = if n > 0 {
             (&qkv[at..], &qkv[at + width..])
         } else {
             (&[][..], &[][..])
         };
         if shape.rounds(n) {
-            return Self::Rounded(
-                RoundedPanels::from_rows_transposed(rows.0, n, dim, 3 * width),
-                RoundedPanels::from_rows(rows.1, n, dim, 3 * width),
+            return Self::Rounded(RoundedHead::pack(keys, values, n, dim, 3 * width));
+        }
+        let mut panels = (Panels::default(), Panels::default());
+        panels.0.pack_transposed(keys, n, dim, 3 * width);
+        panels.1.pack_rows(values, n, dim, 3 * width);
+        Self::Full(panels.0, panels.1)
+    }
+}
+
+/// Some queries of a sequence, one after the other, and what they look at.
+struct Queries<'a> {
+    /// From the first query of the first head on, `3 * heads * dim` apart.
+    values: &'a [f32],
+    /// The first one's place in the sequence.
+    first: usize,
+    rows: usize,
+    /// Tokens of the sequence.
+    tokens: usize,
+    /// Tokens on each side that a query looks at.
+    reach: usize,
+    shape: AttentionShape,
+}
+
+impl Queries<'_> {
+    /// The keys that any of these looks at, in whole panels of `width`.
+    fn panels(&self, width: usize) -> Range<usize> {
+        let end = (self.first + self.rows + self.reach).min(self.tokens);
+        self.first.saturating_sub(self.reach) / width..end.div_ceil(width)
+    }
+
+    /// The keys that the query `row` looks at, counted from the key `start` on.
+    fn seen(&self, row: usize, start: usize) -> Range<usize> {
+        let i = self.first + row;
+        let low = i.saturating_sub(self.reach).max(start);
+        low - start..(i + self.reach + 1).min(self.tokens) - start
+    }
+
+    /// The context of every head, `[rows, heads * dim]`; `scores` is memory.
+    fn attend(&self, heads: &[KeysAndValues], scores: &mut Vec<f32>, out: &mut [f32]) {
+        let AttentionShape { dim, scale, .. } = self.shape;
+        let (width, panel) = (heads.len() * dim, Panels::width());
+        let panels = self.panels(panel);
+        let line = panels.len() * panel;
+        scores.clear();
+        scores.resize(self.rows * line, 0.0);
+        for (head, pair) in heads.iter().enumerate() {
+            let KeysAndValues::Full(keys, values) = pair else {
+                unreachable!("the heads of a sequence are packed alike")
+            };
+            let queries = &self.values[head * dim..];
+            let seen = panels.clone();
+            multiply(queries, 3 * width, self.rows, keys, seen, scores, line);
+            simd::scale(scores, scale);
+            for (row, scores) in scores.chunks_exact_mut(line).enumerate() {
+                let seen = self.seen(row, panels.start * panel);
+                scores[..seen.start].fill(0.0);
+                scores[seen.end..].fill(0.0);
+                softmax_rows(&mut scores[seen.clone()], seen.len());
+            }
+            let depth = panels.start * panel..(panels.end * panel).min(self.tokens);
+            let (all, out) = (0..values.count(), &mut out[head * dim..]);
+            multiply_within(scores, line, self.rows, values, all, depth, out, width);
+        }
+    }
+
+    /// As [`Self::attend`], of rounded heads.
+    fn attend_rounded(&self, tiles: &Tiles, heads: &[KeysAndValues], out: &mut [f32]) {
+        let AttentionShape { dim, scale, .. } = self.shape;
+        let width = heads.len() * dim;
+        let panels = self.panels(KEYS);
+        for (head, pair) in heads.iter().enumerate() {
+            let KeysAndValues::Rounded(pair) = pair else {
+                unreachable!("the heads of a sequence are packed alike")
+            };
+            pair.attend(
+                tiles,
+                (&self.values[head * dim..], 3 * width),
+                self.rows,
+                scale,
+                panels.clone(),
+                |row| self.seen(row, panels.start * KEYS),
+                (&mut out[head * dim..], width),
             );
-        }
-        let (mut keys, mut values) = (Panels::default(), Panels::default());
-        keys.pack_transposed(rows.0, n, dim, 3 * width);
-        values.pack_rows(rows.1, n, dim, 3 * width);
-        Self::Full(keys, values)
-    }
-
-    /// `queries K^T` for the panels `panels` of the keys, in rows `line` apart.
-    fn scores(
-        &self,
-        (queries, stride): (&[f32], usize),
-        rows: usize,
-        panels: Range<usize>,
-        scores: &mut [f32],
-        line: usize,
-    ) {
-        match self {
-            Self::Full(keys, _) => multiply(queries, stride, rows, keys, panels, scores, line),
-            Self::Rounded(keys, _) => {
-                keys.multiply(queries, stride, rows, panels, 0..keys.steps(), scores, line);
-            }
-        }
-    }
-
-    /// `scores V`, of scores for the panels `panels` of the keys, in rows `width` apart.
-    fn context(
-        &self,
-        (scores, line): (&[f32], usize),
-        rows: usize,
-        panels: Range<usize>,
-        out: &mut [f32],
-        width: usize,
-    ) {
-        match self {
-            Self::Full(_, values) => {
-                let panel = Panels::width();
-                let depth = panels.start * panel..(panels.end * panel).min(values.depth());
-                let all = 0..values.count();
-                multiply_within(scores, line, rows, values, all, depth, out, width);
-            }
-            Self::Rounded(_, values) => {
-                let all = 0..values.count();
-                values.multiply(scores, line, rows, all, panels, out, width);
-            }
         }
     }
 }
@@ -224,6 +248,30 @@ mod tests {
             agrees_with_plain_sums(None, dim, Precision::Bfloat16, 2e-2);
             for window in [0, 1, 8, 31, 64, 169, 1000] {
                 agrees_with_plain_sums(Some(window), dim, Precision::Bfloat16, 2e-2);
+            }
+        }
+    }
+
+    #[test]
+    fn a_nan_query_spoils_its_own_context_and_a_nan_value_its_own_sequence() {
+        for precision in [Precision::Float32, Precision::Bfloat16] {
+            let shape = AttentionShape {
+                heads: 2,
+                dim: 32,
+                scale: 0.2,
+                window: None,
+                precision,
+            };
+            let mut qkv = vec![0.5; 170 * 3 * 64];
+            qkv[40 * 3 * 64 + 3] = f32::NAN;
+            qkv[130 * 3 * 64 + 2 * 64 + 33] = f32::NAN;
+            let mut context = Vec::new();
+            attention(&qkv, &[120, 50], Wanted::Every, shape, &mut context);
+            for (i, x) in context.iter().enumerate() {
+                let (token, column) = (i / 64, i % 64);
+                let query = token == 40 && column < 32;
+                let value = token >= 120 && column == 33;
+                assert_eq!(x.is_nan(), query || value, "{precision:?}, {i}");
             }
         }
     }

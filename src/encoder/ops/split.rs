@@ -6,7 +6,8 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::Precision;
-use super::simd::amx::{self, Block, COLUMNS, DEPTH, SIDE, Tile, Whole, with_tiles};
+use super::simd::amx::{Block, COLUMNS, DEPTH, SIDE, Tile, Whole, with_tiles};
+use super::simd::{self, amx};
 use super::vector::Activation;
 
 /// Up to this many row tiles, splitting is not worth another thread.
@@ -265,13 +266,14 @@ impl SplitPanels {
             2 * SIDE,
             ends,
             |lines, panels, pair, panel, block| {
-                activation.apply(block, &bias[panel * COLUMNS..][..COLUMNS]);
+                let mut bias = &bias[panel * COLUMNS..][..COLUMNS];
+                if activation != Activation::None {
+                    activation.apply(block, bias);
+                    bias = &[0.0; COLUMNS];
+                }
                 let first = ends(panel) - ends(panels.start);
                 let wide = ends(panel + 1) - ends(panel);
-                let lines = lines.iter_mut().skip(pair * 2 * SIDE);
-                for (line, values) in lines.zip(block.chunks_exact(COLUMNS)) {
-                    amx::copy_line(&mut line[first..][..wide], values);
-                }
+                simd::biased_lines(block, bias, &mut lines[pair * 2 * SIDE..], first, wide);
             },
         );
     }
@@ -294,7 +296,7 @@ impl SplitPanels {
             2,
             |panel| panel * parts,
             |lines, panels, pair, panel, block| {
-                activation.apply(block, &bias[panel * COLUMNS..][..COLUMNS]);
+                activation.apply_before(next.precision, block, &bias[panel * COLUMNS..][..COLUMNS]);
                 let lines = lines.iter_mut().skip(pair * 2);
                 for (line, block) in lines.zip(block.chunks_exact(SIDE * COLUMNS)) {
                     let tiles = &mut line[(panel - panels.start) * parts..][..parts];
@@ -343,7 +345,7 @@ impl SplitPanels {
             .into_par_iter()
             .with_max_len(1)
             .for_each(|(x, panels, mut lines)| {
-                let mut block = Block([0.0; 2 * SIDE * COLUMNS]);
+                let mut block = Block::default();
                 let mut scratch = [[Tile::ZERO; 3]; 4];
                 with_tiles(|tiles| {
                     let pairs = x.len().div_ceil(2 * line);

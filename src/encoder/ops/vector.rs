@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::simd;
+use super::{Precision, simd};
 
 /// What follows a linear layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +34,14 @@ impl Activation {
             Self::Relu => simd::bias_relu(xs, bias),
             Self::Silu => simd::bias_silu(xs, bias),
             Self::Tanh => simd::bias_tanh(xs, bias),
+        }
+    }
+
+    /// As [`Self::apply`], where the results are the factors of products of `precision`.
+    pub(super) fn apply_before(self, precision: Precision, xs: &mut [f32], bias: &[f32]) {
+        match (self, precision) {
+            (Self::GeluErf, Precision::Bfloat16) => simd::bias_gelu_erf_rounded(xs, bias),
+            _ => self.apply(xs, bias),
         }
     }
 

@@ -12,6 +12,8 @@
 //! Parts of values above bf16's largest (3.39e38, f32's is 3.40e38) are infinite, and sums with them
 //! are NaN where f32 would have been finite or infinite: not a number either way for a score.
 
+use std::cell::Cell;
+use std::ops::Range;
 use std::sync::OnceLock;
 
 /// Rows of a tile of the left matrix, and columns of a tile of the right one.
@@ -160,12 +162,31 @@ fn from_bf16(bits: u16) -> f32 {
 #[repr(C, align(64))]
 pub(in crate::encoder::ops) struct Block(pub [f32; 2 * SIDE * COLUMNS]);
 
-/// Copies the first `to.len()` values of a block's line: all of them, nearly always.
-pub(in crate::encoder::ops) fn copy_line(to: &mut [f32], line: &[f32]) {
-    match <&mut [f32; COLUMNS]>::try_from(&mut *to) {
-        Ok(whole) => whole.copy_from_slice(&line[..COLUMNS]),
-        Err(_) => to.copy_from_slice(&line[..to.len()]),
+impl Default for Block {
+    fn default() -> Self {
+        Self([0.0; 2 * SIDE * COLUMNS])
     }
+}
+
+/// `exp((x - max) * scale)` of the scores `seen` in row `row` of `scores`, blocks side by side, rounded into
+/// that row of `to`, a tile for each block; zero for the others. Returns the sum before rounding.
+///
+/// `scale` is positive. Relative error under 1e-4, a twentieth of bf16's. Panics if `seen` is empty or not in
+/// the scores, or there are fewer tiles: what the unsafe code relies on.
+pub(in crate::encoder::ops) fn exponentials(
+    scores: &[Block],
+    row: usize,
+    seen: Range<usize>,
+    scale: f32,
+    to: &mut [Tile],
+) -> f32 {
+    assert!(row < 2 * SIDE && !seen.is_empty() && seen.end <= scores.len() * COLUMNS);
+    assert!(available() && to.len() == scores.len());
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: `available` asks for the features; the assertions bound rows and columns.
+    return unsafe { x86::exponentials(scores, row, seen, scale, to) };
+    #[cfg(not(target_arch = "x86_64"))]
+    unreachable!("there is no AMX")
 }
 
 /// Whether this machine has AMX for bf16 and the kernel lets this process use it. Asked once.
@@ -189,8 +210,13 @@ pub(in crate::encoder::ops) struct Tiles {
     _on_this_thread: std::marker::PhantomData<*mut ()>,
 }
 
+thread_local! {
+    static IN_USE: Cell<bool> = const { Cell::new(false) };
+}
+
 impl Drop for Tiles {
     fn drop(&mut self) {
+        IN_USE.set(false);
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Tiles` exist only where the instruction does.
         unsafe {
@@ -199,9 +225,11 @@ impl Drop for Tiles {
     }
 }
 
-/// Runs `work` with this thread's tile registers set up. Not to be nested.
+/// Runs `work` with this thread's tile registers set up.
+///
+/// Panics if they are in use: the inner one's end would take them from the outer one.
 pub(in crate::encoder::ops) fn with_tiles<T>(work: impl FnOnce(&Tiles) -> T) -> T {
-    assert!(available());
+    assert!(available() && !IN_USE.replace(true));
     #[cfg(target_arch = "x86_64")]
     // SAFETY: the instruction exists, by the assertion.
     unsafe {
@@ -273,13 +301,16 @@ impl Tiles {
 mod x86 {
     use std::arch::asm;
     use std::arch::x86_64::{
-        __cpuid_count, __m256bh, __m256i, __m512i, _mm256_storeu_si256, _mm512_and_si512,
-        _mm512_castps_si512, _mm512_castsi512_ps, _mm512_cvtepu16_epi32, _mm512_cvtneps_pbh,
-        _mm512_load_ps, _mm512_loadu_ps, _mm512_or_si512, _mm512_set1_epi32, _mm512_slli_epi32,
-        _mm512_srli_epi32, _mm512_store_si512, _mm512_sub_ps,
+        __cpuid_count, __m256bh, __m256i, __m512bh, __m512i, _mm256_storeu_si256, _mm512_add_ps,
+        _mm512_and_si512, _mm512_castps_si512, _mm512_castsi512_ps, _mm512_cvtepu16_epi32,
+        _mm512_cvtne2ps_pbh, _mm512_cvtneps_pbh, _mm512_fmadd_ps, _mm512_load_ps, _mm512_loadu_ps,
+        _mm512_mask_max_ps, _mm512_maskz_scalef_ps, _mm512_or_si512, _mm512_reduce_add_ps,
+        _mm512_reduce_max_ps, _mm512_roundscale_ps, _mm512_set1_epi32, _mm512_set1_ps,
+        _mm512_setzero_ps, _mm512_slli_epi32, _mm512_srli_epi32, _mm512_store_si512, _mm512_sub_ps,
     };
+    use std::ops::Range;
 
-    use super::{Block, DEPTH, SIDE, Tile, Whole};
+    use super::{Block, COLUMNS, DEPTH, SIDE, Tile, Whole};
 
     /// AMX-TILE and AMX-BF16.
     pub(super) fn has_tiles() -> bool {
@@ -360,10 +391,10 @@ mod x86 {
     macro_rules! right {
         ($part:literal of $parts:literal) => {
             concat!(
-                "tileloadd tmm6, [{right} + {line} + ",
+                "tileloaddt1 tmm6, [{right} + {line} + ",
                 $part,
                 " * 1024]\n",
-                "tileloadd tmm7, [{right} + {line} + (",
+                "tileloaddt1 tmm7, [{right} + {line} + (",
                 $part,
                 " + ",
                 $parts,
@@ -625,6 +656,69 @@ mod x86 {
         }
     }
 
+    /// Which of 16 values from `first` on are in `seen`.
+    fn lanes(seen: &Range<usize>, first: usize) -> u16 {
+        let below = |end: usize| (1_u32 << end.saturating_sub(first).min(16)) - 1;
+        (below(seen.end) & !below(seen.start)) as u16
+    }
+
+    /// [`super::exponentials`].
+    ///
+    /// # Safety
+    /// The features must be present; `row` below 32, and `to` as long as `scores`.
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    pub(super) unsafe fn exponentials(
+        scores: &[Block],
+        row: usize,
+        seen: Range<usize>,
+        scale: f32,
+        to: &mut [Tile],
+    ) -> f32 {
+        let halves = |block: &Block, at: usize| {
+            let line = block.0.as_ptr().wrapping_add(row * COLUMNS);
+            // SAFETY: a row of a block has two halves of 16 values, aligned to 64 bytes.
+            let values = unsafe { [_mm512_load_ps(line), _mm512_load_ps(line.add(SIDE))] };
+            let first = at * COLUMNS;
+            (
+                values,
+                [first, first + SIDE].map(|first| lanes(&seen, first)),
+            )
+        };
+        let mut top = _mm512_set1_ps(f32::NEG_INFINITY);
+        for (at, block) in scores.iter().enumerate() {
+            let (values, lanes) = halves(block, at);
+            for (x, lanes) in values.into_iter().zip(lanes) {
+                top = _mm512_mask_max_ps(top, lanes, x, top);
+            }
+        }
+        let factor = scale * std::f32::consts::LOG2_E;
+        let shift = _mm512_set1_ps(-_mm512_reduce_max_ps(top) * factor);
+        let factor = _mm512_set1_ps(factor);
+        let mut sum = _mm512_setzero_ps();
+        for ((at, block), tile) in scores.iter().enumerate().zip(to) {
+            let (values, lanes) = halves(block, at);
+            let [low, high] = [0, 1].map(|half| {
+                let power = _mm512_fmadd_ps(values[half], factor, shift);
+                let whole = _mm512_roundscale_ps::<0>(power);
+                let x = _mm512_sub_ps(power, whole);
+                let mut poly = _mm512_set1_ps(0.055_171_67);
+                for c in [0.242_611_13, 0.693_261, 0.999_928_06] {
+                    poly = _mm512_fmadd_ps(poly, x, _mm512_set1_ps(c));
+                }
+                _mm512_maskz_scalef_ps(lanes[half], poly, whole)
+            });
+            sum = _mm512_add_ps(sum, _mm512_add_ps(low, high));
+            // SAFETY: a row of a tile is 32 values of two bytes, aligned to 64 bytes, and `row` is below 32.
+            unsafe {
+                let pairs =
+                    std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low));
+                let line = tile.0.as_mut_ptr().add(row % SIDE * DEPTH);
+                _mm512_store_si512(line.cast(), pairs);
+            }
+        }
+        _mm512_reduce_add_ps(sum)
+    }
+
     /// [`Whole::split`].
     ///
     /// # Safety
@@ -650,5 +744,21 @@ mod x86 {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_in_use_are_not_set_up_again() {
+        if !available() {
+            eprintln!("skipped: AMX");
+            return;
+        }
+        let nested = std::panic::catch_unwind(|| with_tiles(|_| with_tiles(|_| ())));
+        assert!(nested.is_err());
+        with_tiles(|_| ());
     }
 }
