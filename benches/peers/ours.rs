@@ -19,6 +19,10 @@ use portcullis::package::Package;
 use serde::Deserialize;
 use serde_json::json;
 
+/// The server's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Tokens of a batch: as the scheduler forms them when much is waiting.
 const BATCH_TOKENS: usize = 1024;
 /// Tokens of a sequence, special ones included.

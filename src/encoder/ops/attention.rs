@@ -28,16 +28,11 @@ pub struct AttentionShape {
 }
 
 impl AttentionShape {
-    /// Whether the products of a sequence of `n` tokens are rounded: of few, f32 ones cost less.
-    fn rounds(&self, n: usize) -> bool {
-        self.precision.available() == Precision::Bfloat16
-            && self.dim.is_multiple_of(32)
-            && n > FEW_TOKENS
+    /// Whether the products are rounded.
+    fn rounds(&self) -> bool {
+        self.precision.available() == Precision::Bfloat16 && self.dim.is_multiple_of(32)
     }
 }
-
-/// Up to so many tokens, it costs more to fill tiles than to multiply without them.
-const FEW_TOKENS: usize = 48;
 
 /// The tokens whose context is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,11 +86,11 @@ pub fn attention(
     // Units of a few queries bound the scores held at once.
     let mut blocks = Vec::new();
     let mut rest = context.as_mut_slice();
+    let most = match shape.rounds() {
+        false => block_rows(tokens),
+        true => block_rows(tokens).next_multiple_of(16).min(QUERIES),
+    };
     for (sequence, &n) in sequences.iter().enumerate() {
-        let most = match shape.rounds(n) {
-            false => block_rows(tokens),
-            true => block_rows(tokens).next_multiple_of(16).min(QUERIES),
-        };
         for first in (0..queries(n)).step_by(most) {
             let rows = most.min(queries(n) - first);
             let (block, after) = rest.split_at_mut(rows * width);
@@ -115,7 +110,7 @@ pub fn attention(
     blocks
         .into_par_iter()
         .for_each_init(Vec::new, |scores, (queries, heads, block)| {
-            if shape.rounds(queries.tokens) {
+            if shape.rounds() {
                 with_tiles(|tiles| queries.attend_rounded(tiles, heads, block));
             } else {
                 queries.attend(heads, scores, block);
@@ -138,7 +133,7 @@ impl KeysAndValues {
         } else {
             (&[][..], &[][..])
         };
-        if shape.rounds(n) {
+        if shape.rounds() {
             return Self::Rounded(RoundedHead::pack(keys, values, n, dim, 3 * width));
         }
         let mut panels = (Panels::default(), Panels::default());
@@ -186,7 +181,7 @@ impl Queries<'_> {
         scores.resize(self.rows * line, 0.0);
         for (head, pair) in heads.iter().enumerate() {
             let KeysAndValues::Full(keys, values) = pair else {
-                unreachable!("the heads of a sequence are packed alike")
+                unreachable!("heads are packed alike")
             };
             let queries = &self.values[head * dim..];
             let seen = panels.clone();
@@ -211,7 +206,7 @@ impl Queries<'_> {
         let panels = self.panels(KEYS);
         for (head, pair) in heads.iter().enumerate() {
             let KeysAndValues::Rounded(pair) = pair else {
-                unreachable!("the heads of a sequence are packed alike")
+                unreachable!("heads are packed alike")
             };
             pair.attend(
                 tiles,
