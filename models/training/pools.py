@@ -10,7 +10,7 @@ from pathlib import Path
 
 from . import augment, data
 from .data import Example
-from .generators import attacks, benign, carriers, encoded, library, manuals, pii, prompts, roles, scenes, toxicity
+from .generators import attacks, benign, carriers, encoded, fragments, library, manuals, pii, prompts, roles, scenes, toxicity
 from .generators.values import value
 from .labels import IDENTIFIERS, TOXICITY
 
@@ -299,9 +299,15 @@ def personal() -> list[Pool]:
     return [Pool(0.20, _personal)]
 
 
-def augmented(example: Example, rng: random.Random) -> Example:
-    """Noise and evasions; texts with spans only change case, since offsets must hold."""
+def augmented(example: Example, rng: random.Random, named: float = 0.0) -> Example:
+    """Noise and evasions; texts with spans only change case, since offsets must hold.
+
+    A share `named` of the others begins with the name of a model.
+    """
     chance = rng.random()
+    if named and example.spans is None and example.payload is None and rng.random() < named:
+        # Most of what names a model is an attack in the corpora; the name itself is none.
+        example = replace(example, text=fragments.greeting(rng) + example.text)
     if example.spans is not None:
         if chance < 0.15:
             return replace(example, text=augment.lower_spans(example.text, rng))
@@ -325,14 +331,14 @@ def augmented(example: Example, rng: random.Random) -> Example:
 class Mixture:
     """Draws chunks of examples; chunk number and seed alone decide what a chunk holds."""
 
-    def __init__(self, pools: list[Pool], seed: int, size: int = 2048) -> None:
-        self.pools, self.seed, self.size = pools, seed, size
+    def __init__(self, pools: list[Pool], seed: int, size: int = 2048, named: float = 0.0) -> None:
+        self.pools, self.seed, self.size, self.named = pools, seed, size, named
         self.weights = [p.weight for p in pools]
 
     def chunk(self, number: int) -> list[Example]:
         rng = random.Random(f"{self.seed}:{number}")
         chosen = rng.choices(self.pools, self.weights, k=self.size)
-        return [augmented(pool.draw(rng), rng) for pool in chosen]
+        return [augmented(pool.draw(rng), rng, self.named) for pool in chosen]
 
 
 def requests(folder: Path, held_out: bool) -> list[Pool]:
@@ -353,6 +359,15 @@ def long_texts(folder: Path, held_out: bool) -> list[Pool]:
         Pool(0.50, _manual), Pool(0.06, _code(library.code())), Pool(0.06, _code(library.other_code())), Pool(0.10, _document), *_corpus([r for r in rows if r.injection == 0], 0.15),
         *_corpus([r for r in rows if r.injection == 1], 0.25),
     ]
+
+
+def _fragment(rng: random.Random) -> Example:
+    return Example(fragments.fragment(rng), "generated fragment", "hard_benign", injection=0, toxicity=CLEAN)
+
+
+def short_texts() -> list[Pool]:
+    """Short harmless texts of words that stand in attacks, and long prompts, lest length should tell an attack."""
+    return [Pool(0.7, _fragment), Pool(0.5, _role), Pool(0.4, _prompt), Pool(0.4, _manual)]
 
 
 def more_code() -> list[Pool]:

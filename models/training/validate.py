@@ -9,7 +9,7 @@ from pathlib import Path
 
 from . import augment, data
 from .data import HELD_OUT, Example
-from .generators import attacks, benign, carriers, encoded, manuals, pii, prompts, roles, scenes, toxicity
+from .generators import attacks, benign, carriers, encoded, fragments, manuals, pii, prompts, roles, scenes, toxicity
 
 
 def injection(folder: Path) -> list[Example]:
@@ -56,7 +56,7 @@ def generated_injection(seed: int, count: int = 300) -> list[Example]:
 
 
 def generated_prompts(seed: int, count: int = 300) -> list[Example]:
-    """Long prompts, roles and scenes of unseen templates: too easy to choose a threshold on."""
+    """Long prompts, roles, scenes and fragments of unseen templates: too easy to choose a threshold on."""
     rng = random.Random(f"prompts:{seed}")
     rows = []
     for _ in range(count):
@@ -66,6 +66,7 @@ def generated_prompts(seed: int, count: int = 300) -> list[Example]:
             Example(manuals.document(rng, True), "generated manual", "hard_benign", injection=0),
             Example(roles.plain(rng, True), "generated request", "hard_benign", injection=0),
             Example(encoded.text(rng, True), "generated encoded", "hard_benign", injection=0),
+            Example(fragments.fragment(rng, True), "generated fragment", "hard_benign", injection=0),
             Example(scenes.scene(rng, True, True), "generated scene", "jailbreak", injection=1),
             Example(scenes.scene(rng, False, True), "generated harmless scene", "hard_benign", injection=0),
         ]
