@@ -18,8 +18,10 @@
 //! - [`quality`] — measures on labelled data.
 //! - [`plot`] — charts.
 //! - [`text`] — tokens, windows, spans.
+//! - `aside` — long work away from the threads that serve connections.
 
 pub mod api;
+mod aside;
 pub mod cli;
 pub mod config;
 pub mod detect;

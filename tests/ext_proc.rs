@@ -1,5 +1,7 @@
 //! External processing as a gateway speaks it, and as one should not.
 
+use std::time::Duration;
+
 use envoy_types::pb::envoy::config::core::v3::{HeaderMap, HeaderValue};
 use envoy_types::pb::envoy::service::ext_proc::v3::body_mutation::Mutation;
 use envoy_types::pb::envoy::service::ext_proc::v3::external_processor_client::ExternalProcessorClient;
@@ -9,9 +11,14 @@ use envoy_types::pb::envoy::service::ext_proc::v3::{
     HttpBody, HttpHeaders, HttpTrailers, ImmediateResponse, ProcessingRequest, ProcessingResponse,
     ProtocolConfiguration,
 };
+use portcullis::api::UnknownPaths;
+use portcullis::api::pb::v1::{GuardOutputRequest, OutputStart, Role, guard_output_request};
+use serde_json::{Value, json};
+use tokio_stream::StreamExt;
+use tonic::transport::Endpoint;
 use tonic::{Code, Status};
 
-use crate::support::{TestServer, config, golden, tiny};
+use crate::support::{TestServer, bundled, config, golden, tiny};
 
 fn headers(of: &[(&str, &str)]) -> HttpHeaders {
     let headers = of.iter().map(|(key, value)| HeaderValue {
@@ -301,5 +308,245 @@ async fn bodies_of_all_exchanges_share_a_bound() {
             "{said:?}"
         );
     }
+    server.stop().await;
+}
+
+/// A gateway that does not send requests' headers shows answers alone.
+#[tokio::test]
+async fn an_answer_without_its_request_does_not_pass_unless_it_is_an_error() {
+    let mut config = tiny();
+    config.server.gateway.unknown_paths = UnknownPaths::Block;
+    let server = TestServer::start(config).await;
+    for mode in [BUFFERED, FULL_DUPLEX] {
+        let said = |status| {
+            let text = Asked::ResponseBody(body(r#"{"choices":[{"message":{"content":"a"}}]}"#));
+            exchange(
+                &server,
+                mode,
+                vec![answer("application/json", status), text],
+            )
+        };
+        let refused = said("200").await.unwrap_err();
+        assert_eq!(refused.code(), Code::FailedPrecondition, "{refused:?}");
+        assert!(
+            refused.message().contains("request_header_mode"),
+            "{refused:?}"
+        );
+        // Filters before this one may answer by themselves.
+        said("401").await.unwrap();
+        let mut preflight = headers(&[(":status", "200")]);
+        preflight.end_of_stream = true;
+        exchange(&server, mode, vec![Asked::ResponseHeaders(preflight)])
+            .await
+            .unwrap();
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn headers_that_are_no_text_are_not_read_as_none() {
+    let server = TestServer::start(tiny()).await;
+    let with = |name: &str, value: &[u8]| {
+        let mut headers = headers(&[(name, "")]);
+        headers.headers.as_mut().unwrap().headers[0].raw_value = value.to_vec();
+        headers
+    };
+    let path = || with(":path", b"/v1/chat/completions?x=\xff");
+    let said = exchange(
+        &server,
+        BUFFERED,
+        vec![
+            Asked::RequestHeaders(path()),
+            Asked::RequestBody(body("no json")),
+        ],
+    );
+    assert_eq!(refused(&said.await.unwrap()).0, 400);
+    let mut encoded = path();
+    let encoding = with("content-encoding", b"gzip\xff").headers.unwrap();
+    encoded
+        .headers
+        .as_mut()
+        .unwrap()
+        .headers
+        .extend(encoding.headers);
+    let said = exchange(&server, BUFFERED, vec![Asked::RequestHeaders(encoded)]);
+    assert_eq!(refused(&said.await.unwrap()).0, 415);
+    let mut odd = headers(&[(":status", "200")]);
+    let kind = with("content-type", b"application/json\xff")
+        .headers
+        .unwrap();
+    odd.headers.as_mut().unwrap().headers.extend(kind.headers);
+    let said = exchange(
+        &server,
+        BUFFERED,
+        vec![
+            chat(),
+            Asked::RequestBody(body("{}")),
+            Asked::ResponseHeaders(odd),
+        ],
+    );
+    assert_eq!(refused(&said.await.unwrap()).0, 502);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_does_not_pass_where_a_detector_fails_closed() {
+    let mut config = tiny();
+    let policy =
+        "on_error = \"open\"\n[detectors.secrets]\non_error = \"closed\"\nroles = [\"tool\"]\n";
+    let policy = toml::from_str(policy).unwrap();
+    config.policies.insert("default".into(), policy);
+    let server = TestServer::start(config).await;
+    let messages = vec![chat(), Asked::RequestBody(body("no json"))];
+    let said = exchange(&server, BUFFERED, messages).await.unwrap();
+    assert_eq!(refused(&said).0, 400);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_read_is_left() {
+    let mut config = tiny();
+    config.server.max_streams = 1;
+    config.server.stream_idle_ms = 300;
+    let server = TestServer::start(config).await;
+    let narrow = Endpoint::from_shared(server.url()).unwrap();
+    let narrow = narrow.initial_stream_window_size(1).connect_lazy();
+    let mut deaf = ExternalProcessorClient::new(narrow);
+    let mut part = body(" ");
+    part.end_of_stream = false;
+    let parts = (0..50).map(move |_| Asked::RequestBody(part.clone()));
+    let messages = std::iter::once(chat())
+        .chain(parts)
+        .map(|request| ProcessingRequest {
+            request: Some(request),
+            ..ProcessingRequest::default()
+        });
+    // It goes on sending, so that it is not silent.
+    let messages = tokio_stream::iter(messages).chain(tokio_stream::pending());
+    let unread = deaf.process(messages).await.unwrap();
+    let mut client = ExternalProcessorClient::new(server.channel().await);
+    let mut tries = 0;
+    let again = loop {
+        match client.process(tokio_stream::pending()).await {
+            Ok(again) => break again,
+            Err(full) => assert_eq!(full.code(), Code::ResourceExhausted),
+        }
+        tries += 1;
+        assert!(tries < 100, "the stream kept its place");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    // However late it reads, it learns that it was left.
+    let mut unread = unread.into_inner();
+    let end = loop {
+        match unread.message().await {
+            Ok(Some(_)) => {}
+            end => break end,
+        }
+    };
+    assert_eq!(end.unwrap_err().code(), Code::DeadlineExceeded);
+    drop(again);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_is_cut_says_on_record_why_and_one_that_never_began_has_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("audit.jsonl");
+    let mut config = config(bundled());
+    let audit = format!("file = {file:?}");
+    config.server.audit = Some(toml::from_str(&audit).unwrap());
+    let server = TestServer::start(config).await;
+    let mut client = server.client().await;
+    let unknown = OutputStart {
+        role: Role::Assistant.into(),
+        policy_id: "unknown".into(),
+        ..OutputStart::default()
+    };
+    let start = GuardOutputRequest {
+        message: Some(guard_output_request::Message::Start(unknown)),
+    };
+    let mut said = client
+        .guard_output(tokio_stream::iter([start]))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(said.message().await.unwrap_err().code(), Code::NotFound);
+    let events = "data: {\"choices\":[{\"delta\":{\"content\":\"It \"}}]}\n\ndata: x\n\n";
+    let messages = vec![
+        chat(),
+        Asked::RequestBody(body("{}")),
+        answer("text/event-stream", "200"),
+        Asked::ResponseBody(body(events)),
+    ];
+    exchange(&server, FULL_DUPLEX, messages).await.unwrap();
+    server.stop().await;
+    let records = std::fs::read_to_string(file).unwrap();
+    let records = records.lines().map(|line| {
+        let record: Value = serde_json::from_str(line).unwrap();
+        (record["event"].clone(), record["details"]["reason"].clone())
+    });
+    let streamed = |event: &Value| event.as_str().is_some_and(|e| e.starts_with("stream"));
+    let records: Vec<_> = records.filter(|(event, _)| streamed(event)).collect();
+    let [(began, _), (failed, reason)] = &records[..] else {
+        panic!("{records:?}");
+    };
+    assert_eq!((began, failed), (&"stream".into(), &"stream_failed".into()));
+    assert!(reason.as_str().unwrap().contains("not JSON"), "{reason}");
+}
+
+/// What a call's arguments are redacted to in pieces they are in every repetition, numbers too.
+#[tokio::test(flavor = "multi_thread")]
+async fn arguments_of_calls_are_repeated_as_they_were_said() {
+    let server = TestServer::start(config(bundled())).await;
+    let arguments =
+        r#"{"mail": "ann@example.com", "ssn": 536228714, "note": "a\nbob@example.com"}"#;
+    let event = |event: Value| format!("data: {event}\n\n");
+    let mut events = String::new();
+    for (i, _) in arguments.char_indices().step_by(7) {
+        let delta = &arguments[i..arguments.len().min(i + 7)];
+        events += &event(
+            json!({"type": "response.function_call_arguments.delta", "output_index": 0, "delta": delta}),
+        );
+    }
+    events += &event(
+        json!({"type": "response.function_call_arguments.done", "output_index": 0, "arguments": arguments}),
+    );
+    let item = json!({"type": "function_call", "name": "f", "arguments": arguments});
+    events += &event(json!({"type": "response.output_item.done", "output_index": 0, "item": item}));
+    events += &event(
+        json!({"type": "response.completed", "response": {"output": [item], "error": null}}),
+    );
+    let messages = vec![
+        Asked::RequestHeaders(headers(&[(":path", "/v1/responses")])),
+        Asked::RequestBody(body("{}")),
+        answer("text/event-stream", "200"),
+        Asked::ResponseBody(body(events)),
+    ];
+    let said = exchange(&server, FULL_DUPLEX, messages).await.unwrap();
+    let parts = said.into_iter().filter_map(|r| match r.response {
+        Some(Said::ResponseBody(body)) => match body.response?.body_mutation?.mutation? {
+            Mutation::StreamedResponse(part) => Some(part.body),
+            _ => None,
+        },
+        _ => None,
+    });
+    let passed = String::from_utf8(parts.flatten().collect()).unwrap();
+    let mut pieces = String::new();
+    let mut wholes = Vec::new();
+    for data in passed
+        .lines()
+        .filter_map(|line| line.strip_prefix("data: "))
+    {
+        let event: Value = serde_json::from_str(data).unwrap();
+        pieces += event["delta"].as_str().unwrap_or_default();
+        for call in [&event, &event["item"], &event["response"]["output"][0]] {
+            wholes.extend(call["arguments"].as_str().map(str::to_owned));
+        }
+    }
+    assert!(
+        pieces.contains("[EMAIL]") && !pieces.contains("ann@"),
+        "{passed}"
+    );
+    assert_eq!(wholes, [pieces.clone(), pieces.clone(), pieces], "{passed}");
     server.stop().await;
 }

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use envoy_types::pb::envoy::service::ext_proc::v3::external_processor_client::ExternalProcessorClient;
 use portcullis::api::pb::v1::CheckRequest;
 use portcullis::api::pb::v1::guard_service_client::GuardServiceClient;
 use portcullis::ops::metrics::METRICS;
@@ -37,6 +38,9 @@ async fn metrics_count_and_neither_logs_nor_metrics_hold_a_text() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let metrics = free.local_addr().unwrap();
     drop(free);
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("portcullis.toml");
+    std::fs::write(&config, "[server]\nmax_streams = 1\n").unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_portcullis"))
         .args([
             "serve",
@@ -46,6 +50,8 @@ async fn metrics_count_and_neither_logs_nor_metrics_hold_a_text() {
             "json",
             "--log",
             "trace",
+            "--config",
+            config.to_str().unwrap(),
         ])
         .args(["--metrics", &metrics.to_string()])
         .args(["--package", bundled().to_str().unwrap()])
@@ -70,7 +76,7 @@ async fn metrics_count_and_neither_logs_nor_metrics_hold_a_text() {
     let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
     let channel = endpoint.connect().await.unwrap();
     wait_ready(&channel).await;
-    let mut client = GuardServiceClient::new(channel);
+    let mut client = GuardServiceClient::new(channel.clone());
     for i in 0..5 {
         let text = format!("Zanzibar{i} maria.marker{i}@example.com");
         client.check(user(text)).await.unwrap();
@@ -84,7 +90,32 @@ async fn metrics_count_and_neither_logs_nor_metrics_hold_a_text() {
         .await
         .unwrap_err();
 
+    let streams = client.check_stream(tokio_stream::pending()).await.unwrap();
+    client
+        .check_stream(tokio_stream::pending())
+        .await
+        .unwrap_err();
+    client
+        .guard_output(tokio_stream::pending())
+        .await
+        .unwrap_err();
+    let mut processor = ExternalProcessorClient::new(channel);
+    processor
+        .process(tokio_stream::pending())
+        .await
+        .unwrap_err();
+    drop(streams);
+
     let scraped = scrape(metrics);
+    for method in [
+        "portcullis.v1.GuardService/CheckStream",
+        "portcullis.v1.GuardService/GuardOutput",
+        "envoy.service.ext_proc.v3.ExternalProcessor/Process",
+    ] {
+        let refused = format!("method=\"{method}\",code=\"ResourceExhausted\"");
+        let series = format!("portcullis_requests_total{{{refused}}}");
+        assert_eq!(value(&scraped, &series), 1.0, "{method}");
+    }
     let requests = |code| {
         let method = "portcullis.v1.GuardService/Check";
         let series = format!("portcullis_requests_total{{method=\"{method}\",code=\"{code}\"}}");

@@ -7,6 +7,7 @@ use portcullis::api::pb::v1::check_stream_response::Result as Answer;
 use portcullis::api::pb::v1::guard_service_client::GuardServiceClient;
 use portcullis::api::pb::v1::{CheckRequest, CheckStreamRequest};
 use portcullis::engine::SimulatedCost;
+use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 use tonic::transport::Endpoint;
@@ -180,7 +181,48 @@ async fn who_does_not_read_answers_holds_no_place_of_others() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
     assert!(tries > 0);
-    drop((unread, again));
+    // However late it reads, it learns that answers were lost.
+    let mut unread = unread.into_inner();
+    let mut read = 0;
+    let end = loop {
+        match unread.message().await {
+            Ok(Some(_)) => read += 1,
+            end => break end,
+        }
+    };
+    assert_eq!(end.unwrap_err().code(), Code::DeadlineExceeded);
+    assert!(read < 50, "{read}");
+    drop(again);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_that_takes_longer_than_a_stream_may_be_silent_is_answered() {
+    let cost = SimulatedCost {
+        fixed: 1.0,
+        a: 0.0,
+        b: 0.0,
+    };
+    let mut slow = tiny();
+    slow.server.default_deadline_ms = 20_000;
+    slow.server.stream_idle_ms = 200;
+    let server = TestServer::simulated(slow, cost).await;
+    let mut client = server.client().await;
+    let one = || tokio_stream::iter([message("1", user("word"))]);
+    let answers = client.check_stream(one()).await.unwrap();
+    let mut half_closed = answers.into_inner();
+    let open = one().chain(tokio_stream::pending());
+    let mut open = client.check_stream(open).await.unwrap().into_inner();
+    for answers in [&mut half_closed, &mut open] {
+        let answer = answers.message().await.unwrap().unwrap();
+        assert!(
+            matches!(answer.result, Some(Answer::Response(_))),
+            "{answer:?}"
+        );
+    }
+    assert!(half_closed.message().await.unwrap().is_none());
+    let silent = open.message().await.unwrap_err();
+    assert_eq!(silent.code(), Code::DeadlineExceeded, "{silent:?}");
     server.stop().await;
 }
 

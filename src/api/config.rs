@@ -56,7 +56,7 @@ pub struct ServerConfig {
     pub max_in_flight: usize,
     /// Connections at once; more are closed on arrival.
     pub max_connections: usize,
-    /// Open `CheckStream`s at once.
+    /// Open streams at once: `CheckStream`, `GuardOutput`, and each exchange of a gateway.
     pub max_streams: usize,
     /// Requests in flight on one stream.
     pub stream_in_flight: usize,

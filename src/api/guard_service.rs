@@ -3,12 +3,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
-use tokio::sync::mpsc::{self, Sender};
+use tokio::sync::mpsc::Sender;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::task::JoinSet;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Extensions, Request, Response, Status, Streaming};
 
+use super::answers::{Answers, answers};
 use super::authenticate::{caller, caller_as, expect, tenant};
 use super::pb::v1::guard_service_server::GuardService;
 use super::pb::v1::{
@@ -28,6 +28,15 @@ use crate::ops::traces::{self, Parent};
 pub(super) struct GuardApi(pub(super) Service);
 
 impl GuardApi {
+    /// Who opens a stream, and a place for it.
+    fn open_stream(
+        &self,
+        extensions: &Extensions,
+    ) -> Result<(Caller, OwnedSemaphorePermit), ApiError> {
+        let caller = caller_as(extensions, CallerRole::Check)?;
+        Ok((caller, self.0.stream_place()?))
+    }
+
     /// One check, from its message to the answer.
     async fn check_message(
         &self,
@@ -54,18 +63,9 @@ impl GuardApi {
         parent: &Parent,
         arrived: Instant,
     ) -> CheckStreamResponse {
-        // What is too long for an id is not repeated whole.
-        let id: String = message.id.chars().take(MAX_ID).collect();
-        let result = Timed::new("portcullis.v1.GuardService/CheckStream", parent)
-            .run(self.answer_inner(message, caller, arrived));
-        let result = match result.await {
-            Ok(response) => check_stream_response::Result::Response(response),
-            Err(error) => check_stream_response::Result::Error(error.into_message()),
-        };
-        CheckStreamResponse {
-            id,
-            result: Some(result),
-        }
+        let id = message.id.clone();
+        let work = unwinding(self.answer_inner(message, caller, arrived));
+        answer_to(&id, Timed::new(CHECK_STREAM, parent).run(work).await)
     }
 
     async fn answer_inner(
@@ -99,17 +99,23 @@ impl GuardApi {
 /// Bytes of an id inside a stream.
 const MAX_ID: usize = 128;
 
-/// The answer to a request of a stream that finds no place.
-fn refused(message: CheckStreamRequest, error: ApiError) -> CheckStreamResponse {
+const CHECK_STREAM: &str = "portcullis.v1.GuardService/CheckStream";
+const GUARD_OUTPUT: &str = "portcullis.v1.GuardService/GuardOutput";
+
+/// The answer to the request `id` of a stream. What is too long for an id is not repeated whole.
+fn answer_to(id: &str, result: Result<CheckResponse, ApiError>) -> CheckStreamResponse {
     CheckStreamResponse {
-        id: message.id.chars().take(MAX_ID).collect(),
-        result: Some(check_stream_response::Result::Error(error.into_message())),
+        id: id.chars().take(MAX_ID).collect(),
+        result: Some(match result {
+            Ok(response) => check_stream_response::Result::Response(response),
+            Err(error) => check_stream_response::Result::Error(error.into_message()),
+        }),
     }
 }
 
 #[tonic::async_trait]
 impl GuardService for GuardApi {
-    type CheckStreamStream = ReceiverStream<Result<CheckStreamResponse, Status>>;
+    type CheckStreamStream = Answers<CheckStreamResponse>;
 
     async fn check(
         &self,
@@ -135,47 +141,43 @@ impl GuardService for GuardApi {
         &self,
         request: Request<Streaming<CheckStreamRequest>>,
     ) -> Result<Response<Self::CheckStreamStream>, Status> {
-        let permit = self.0.stream_place().map_err(ApiError::into_status)?;
-        let caller = caller(request.extensions());
-        expect(&caller, CallerRole::Check).map_err(ApiError::into_status)?;
         let parent = traces::parent(request.metadata());
-        // A reader that is slow has no queue of answers.
-        let (answers, receiver) = mpsc::channel(1);
+        let opened = self.open_stream(request.extensions());
+        let (caller, place) = opened.map_err(|e| Timed::new(CHECK_STREAM, &parent).refuse(e))?;
+        let (answers, end, stream) = answers();
         let api = Self(self.0.of(&caller));
         tokio::spawn(async move {
-            let end = answer_stream(&api, request.into_inner(), caller, parent, &answers).await;
-            drop(permit);
-            if let Some(status) = end {
-                let _ = answers.send(Err(status)).await;
+            let work = answer_stream(&api, request.into_inner(), caller, parent, &answers);
+            let done = unwinding(work).await;
+            drop(place);
+            if let Err(error) = done {
+                let _ = end.send(error.into_status());
             }
         });
-        Ok(Response::new(ReceiverStream::new(receiver)))
+        Ok(Response::new(stream))
     }
 
-    type GuardOutputStream = ReceiverStream<Result<GuardOutputResponse, Status>>;
+    type GuardOutputStream = Answers<GuardOutputResponse>;
 
     async fn guard_output(
         &self,
         request: Request<Streaming<GuardOutputRequest>>,
     ) -> Result<Response<Self::GuardOutputStream>, Status> {
-        let place = self.0.stream_place().map_err(ApiError::into_status)?;
-        let caller =
-            caller_as(request.extensions(), CallerRole::Check).map_err(ApiError::into_status)?;
         let parent = traces::parent(request.metadata());
-        let (answers, receiver) = mpsc::channel(1);
+        let opened = self.open_stream(request.extensions());
+        let (caller, place) = opened.map_err(|e| Timed::new(GUARD_OUTPUT, &parent).refuse(e))?;
+        let (answers, end, stream) = answers();
         let service = self.0.of(&caller);
         tokio::spawn(async move {
             let work = guard_output(&service, request.into_inner(), caller.tenant, &answers);
             let work = unwinding(work);
-            let done = Timed::new("portcullis.v1.GuardService/GuardOutput", &parent)
-                .run(work)
-                .await;
+            let done = Timed::new(GUARD_OUTPUT, &parent).run(work).await;
             drop(place); // before the caller knows, who may come again at once
             if let Err(error) = done {
-                let _ = answers.send(Err(error.into_status())).await;
+                let _ = end.send(error.into_status());
             }
         });
-        Ok(Response::new(ReceiverStream::new(receiver)))
+        Ok(Response::new(stream))
     }
 
     async fn restore(
@@ -207,30 +209,29 @@ impl GuardService for GuardApi {
 
 /// Reads requests while fewer than the limit are in flight, and answers each as it is done. Ends
 /// when the caller half-closes, breaks off, or the server drains; what was read is answered, unless
-/// the caller has gone, whose work is dropped.
+/// the caller has gone or does not read, whose work is dropped.
 async fn answer_stream(
     api: &GuardApi,
     mut requests: Streaming<CheckStreamRequest>,
     caller: Caller,
     parent: Parent,
-    answers: &Sender<Result<CheckStreamResponse, Status>>,
-) -> Option<Status> {
+    answers: &Sender<CheckStreamResponse>,
+) -> Result<(), ApiError> {
     let mut tasks = JoinSet::new();
     let most = api.0.limits().stream_in_flight;
     let end = loop {
         let (waiting, full) = (!tasks.is_empty(), tasks.len() >= most);
-        // While nobody reads the answers, the stream is as silent as one that asks nothing.
-        let done = async {
-            if full {
-                return api.0.unless_idle(tasks.join_next()).await.map(drop);
+        // A stream is not silent while its requests are under way, which end by their deadlines.
+        let next = async {
+            match waiting {
+                true => message(&mut requests).await,
+                false => api.0.next(&mut requests).await,
             }
-            tasks.join_next().await;
-            Ok(())
         };
         tokio::select! {
-            () = answers.closed() => return None, // dropping the tasks withdraws their work
-            () = api.0.draining() => break Some(ApiError::draining().into_status()),
-            message = api.0.next(&mut requests), if !full => {
+            () = answers.closed() => return Ok(()), // dropping the tasks withdraws their work
+            () = api.0.draining() => break Err(ApiError::draining()),
+            message = next, if !full => {
                 match message {
                     Ok(Some(message)) => {
                         let (api, caller) = (api.clone(), caller.clone());
@@ -239,34 +240,28 @@ async fn answer_stream(
                         tasks.spawn(async move {
                             let answer = match api.0.permit() {
                                 Ok(_place) => api.answer(message, &caller, &parent, arrived).await,
-                                Err(error) => refused(message, error),
+                                Err(error) => answer_to(&message.id, Err(error)),
                             };
                             // Who does not read holds none of the places that are everybody's.
-                            let _ = answers.send(Ok(answer)).await;
+                            api.0.unless_idle(answers.send(answer)).await.map(drop)
                         });
                     }
-                    Ok(None) => break None,
-                    Err(error) => break Some(error.into_status()),
+                    Ok(None) => break Ok(()),
+                    Err(error) => break Err(error),
                 }
             }
-            done = done, if waiting => {
-                if let Err(error) = done {
-                    break Some(error.into_status());
-                }
-            }
+            Some(done) = tasks.join_next(), if waiting => done.map_err(ApiError::internal)??,
         }
     };
-    while !tasks.is_empty() {
+    loop {
         tokio::select! {
-            () = answers.closed() => return None,
-            done = api.0.unless_idle(tasks.join_next()) => {
-                if done.is_err() {
-                    return end;
-                }
-            }
+            () = answers.closed() => return Ok(()),
+            done = tasks.join_next() => match done {
+                Some(done) => done.map_err(ApiError::internal)??,
+                None => return end,
+            },
         }
     }
-    end
 }
 
 /// What has come of a text and is not taken yet.
@@ -281,7 +276,7 @@ async fn guard_output(
     service: &Service,
     mut requests: Streaming<GuardOutputRequest>,
     tenant: Arc<str>,
-    answers: &Sender<Result<GuardOutputResponse, Status>>,
+    answers: &Sender<GuardOutputResponse>,
 ) -> Result<(), ApiError> {
     use guard_output_request::Message as Asked;
     use guard_output_response::Message as Said;
@@ -292,7 +287,7 @@ async fn guard_output(
             message: Some(message),
         };
         // Who does not read does not hold a place for ever.
-        let sent = service.unless_idle(answers.send(Ok(message))).await?;
+        let sent = service.unless_idle(answers.send(message)).await?;
         Ok::<bool, ApiError>(sent.is_ok())
     };
     let mut next = async || {
@@ -313,9 +308,8 @@ async fn guard_output(
     let mut asked = convert::output_check(start, tenant.clone(), timeout, most, fresh_id)?;
     service.choose(&tenant, &mut asked.policy)?;
     service.charge(&tenant, 1, 0)?;
+    let mut output = OutputGuard::new(guard, asked.clone())?;
     service.begins(&asked).await?;
-    let id = asked.id.clone();
-    let mut output = OutputGuard::new(guard, asked)?;
     // What comes while a part is scored is one part with what follows: it waits here, not in the connection,
     // which allows few frames to wait.
     let ahead = Mutex::new(Ahead::default());
@@ -379,7 +373,7 @@ async fn guard_output(
         () = read => Ok(()),
     };
     if let Err(error) = taken {
-        service.broke_off(&tenant, &id, error.reason);
+        service.broke_off(&tenant, &asked.id, error.reason);
         return Err(error);
     }
     if answers.is_closed() {

@@ -1,5 +1,6 @@
 //! What callers see. Protobuf and the domain meet in [`convert`] and nowhere else.
 
+mod answers;
 mod authenticate;
 mod chat;
 mod codec;

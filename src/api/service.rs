@@ -11,7 +11,7 @@ use futures_util::future::try_join_all;
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Streaming};
+use tonic::{Code, Status, Streaming};
 use tracing::{Instrument, Span, field};
 
 use super::TenantPolicies;
@@ -410,12 +410,23 @@ impl Timed {
         work: impl Future<Output = Result<T, ApiError>>,
     ) -> Result<T, ApiError> {
         let result = work.instrument(self.span.clone()).await;
-        self.code = Some(result.as_ref().map_or_else(|e| e.code, |_| Code::Ok));
-        if let Err(error) = &result {
-            let (method, code, reason) = (self.method, error.code, error.reason);
-            tracing::debug!(method, ?code, reason, "refused");
+        match &result {
+            Ok(_) => self.code = Some(Code::Ok),
+            Err(error) => self.failed(error),
         }
         result
+    }
+
+    /// Ends a stream that is refused before it begins.
+    pub(super) fn refuse(mut self, error: ApiError) -> Status {
+        self.failed(&error);
+        error.into_status()
+    }
+
+    fn failed(&mut self, error: &ApiError) {
+        self.code = Some(error.code);
+        let (method, code, reason) = (self.method, error.code, error.reason);
+        tracing::debug!(method, ?code, reason, "refused");
     }
 }
 

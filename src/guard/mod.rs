@@ -1,7 +1,6 @@
 //! The domain: what is checked, by which policy, and what comes out. No protobuf, no transport.
 
 mod allow;
-mod aside;
 mod check;
 mod choose;
 mod fold;
@@ -17,7 +16,6 @@ mod scan;
 mod store;
 mod verdict;
 
-pub(crate) use aside::aside;
 pub use check::{Check, CheckError, Limits, Role, Segment, Selection};
 pub use output::{OutputCheck, OutputGuard, Released};
 pub use pipeline::{Guard, GuardParts};

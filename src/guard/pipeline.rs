@@ -6,7 +6,6 @@ use std::time::Instant;
 use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
 use tracing::{Instrument, trace_span};
 
-use super::aside::aside;
 use super::choose::Chosen;
 use super::gather::{Evidence, PatternHit};
 use super::parts::{self, Part};
@@ -15,6 +14,7 @@ use super::{
     Check, CheckError, Limits, Policy, PolicyError, PolicyStore, Redactor, RestoreError, Restorer,
     Selection, Timings, Verdict,
 };
+use crate::aside::aside;
 use crate::detect::patterns::{Family, PatternSet};
 use crate::detect::{Catalog, Source};
 use crate::engine::HeadSet;

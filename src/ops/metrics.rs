@@ -110,7 +110,7 @@ pub const METRICS: &[(&str, Kind, Unit, &str)] = &[
         "portcullis_refused_total",
         Kind::Counter,
         Unit::Count,
-        "Jobs refused at admission, by reason",
+        "What was refused at admission, by reason: rate, requests and streams (no place), or what the scheduler says of its jobs",
     ),
     (
         "portcullis_credentials_refused_total",
@@ -122,7 +122,7 @@ pub const METRICS: &[(&str, Kind, Unit, &str)] = &[
         "portcullis_audit_records_total",
         Kind::Counter,
         Unit::Count,
-        "Records for the audit trail, by whether they found a place",
+        "Records of the audit trail: written, or lost: found no place, or not in time",
     ),
     (
         "portcullis_connections_refused_total",

@@ -155,12 +155,6 @@ impl Scheduler {
     pub async fn device_lost(&self) -> String {
         self.shared.lost.wait().await.clone()
     }
-
-    /// Requests waiting or running.
-    #[must_use]
-    pub fn jobs(&self) -> usize {
-        self.shared.queue().jobs()
-    }
 }
 
 fn count_refusal(refusal: &Refusal) {

@@ -135,10 +135,6 @@ impl Queue {
         self.closed
     }
 
-    pub(super) fn jobs(&self) -> usize {
-        self.jobs.len()
-    }
-
     // === admission ===
 
     /// As [`Self::admit`], for a request known by its approximate size only.

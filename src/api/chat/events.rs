@@ -6,7 +6,8 @@ use serde_json::value::RawValue;
 
 use super::items::{self, Item};
 use super::json::{self, Members, Value, elements, members};
-use super::texts::{DEPTH, Unreadable, select};
+use super::part::Part;
+use super::texts::{DEPTH, Unreadable, select, texts_within};
 use super::{Format, Literal, Passage};
 use crate::guard::Role;
 
@@ -65,7 +66,6 @@ pub(in super::super) struct Event<'b> {
     pub(in super::super) ended: Vec<u64>,
     /// The whole stream ends with it.
     pub(in super::super) ends_all: bool,
-    too_deep: bool,
 }
 
 impl<'b> Event<'b> {
@@ -83,23 +83,20 @@ impl<'b> Event<'b> {
                 Format::Pointers(pointers) => {
                     for (i, pointer) in pointers.event.iter().enumerate() {
                         for (choice, found) in (0..).zip(select(raw, pointer)) {
-                            if let Value::String(literal) = json::open(found) {
-                                event.push(choice, "pointer", i as u64, literal);
+                            for literal in texts_within(found) {
+                                event.push(choice, "pointer", i as u64, literal?);
                             }
                         }
                     }
                 }
-                Format::Responses => event.responses(&members(raw)),
+                Format::Responses => event.responses(&members(raw))?,
                 _ => {
-                    event.choices(raw);
-                    event.anthropic(&members(raw));
+                    event.choices(raw)?;
+                    event.anthropic(&members(raw))?;
                 }
             }
         }
-        match event.too_deep {
-            true => Err(Unreadable::Unscannable("texts are nested too deeply")),
-            false => Ok(event),
-        }
+        Ok(event)
     }
 
     fn push(&mut self, choice: u64, part: &str, index: u64, literal: Literal<'b>) {
@@ -112,46 +109,46 @@ impl<'b> Event<'b> {
         self.deltas.push((channel, literal));
     }
 
-    /// The texts under a key: a string, or parts with a text each. What else a part has, such as what it
-    /// cites, is there at once.
-    fn content(&mut self, choice: u64, part: &str, index: u64, raw: &'b RawValue, depth: usize) {
-        let Some(depth) = depth.checked_sub(1) else {
-            self.too_deep = true;
-            return;
-        };
+    /// The texts under a key of a part: a string, or parts with a text each. What else these have, such as
+    /// what they cite, is there at once.
+    fn content(
+        &mut self,
+        choice: u64,
+        (of, key): (Part, &str),
+        raw: &'b RawValue,
+        depth: usize,
+    ) -> Result<(), Unreadable> {
+        let depth = depth.checked_sub(1).ok_or(Unreadable::TOO_DEEP)?;
         match json::open(raw) {
-            Value::String(literal) => self.push(choice, part, index, literal),
+            Value::String(literal) => self.push(choice, key, 0, literal),
             Value::Array(parts) => {
                 for inner in parts {
-                    self.content(choice, part, index, inner, depth);
+                    self.content(choice, (of, key), inner, depth)?;
                 }
             }
             Value::Object(object) => {
-                for (key, value) in object.named() {
-                    let key = key.to_ascii_lowercase();
-                    if TEXTS.contains(&&*key) {
-                        self.content(choice, part, index, value, depth);
+                let part = of.under(key, &object);
+                for (inner, value) in object.named() {
+                    let inner = inner.to_ascii_lowercase();
+                    if TEXTS.contains(&&*inner) {
+                        self.content(choice, (part, key), value, depth)?;
                     } else {
-                        self.whole(choice, Item::within(&object, &key, value, depth));
+                        self.whole(choice, Item::within(part, &inner, value, depth)?);
                     }
                 }
             }
             Value::Other => {}
         }
+        Ok(())
     }
 
     /// What is there at once.
-    fn whole(&mut self, choice: u64, item: Option<Item<'b>>) {
-        match item {
-            Some(item) => {
-                let said = item.said.into_iter();
-                let said = said.filter(|(_, passage)| !passage.decode().is_empty());
-                self.wholes
-                    .extend(said.map(|(role, passage)| (choice, role, passage)));
-                self.echoes.extend(item.echoes);
-            }
-            None => self.too_deep = true,
-        }
+    fn whole(&mut self, choice: u64, item: Item<'b>) {
+        let said = item.said.into_iter();
+        let said = said.filter(|(_, passage)| !passage.decode().is_empty());
+        self.wholes
+            .extend(said.map(|(role, passage)| (choice, role, passage)));
+        self.echoes.extend(item.echoes);
     }
 
     fn strings(
@@ -162,41 +159,36 @@ impl<'b> Event<'b> {
         object: &Members<'b>,
         key: &str,
     ) {
-        for value in object.all(key) {
-            match json::strings_within(value, DEPTH) {
-                Some(found) => {
-                    for literal in found {
-                        self.push(choice, part, index, literal);
-                    }
-                }
-                None => self.too_deep = true,
-            }
+        for literal in object.all(key).flat_map(json::strings_within) {
+            self.push(choice, part, index, literal);
         }
     }
 
-    fn choices(&mut self, raw: &'b RawValue) {
+    fn choices(&mut self, raw: &'b RawValue) -> Result<(), Unreadable> {
         for choice in members(raw).all("choices").flat_map(elements) {
             let choice = members(choice);
             let index = choice.number("index").unwrap_or(0);
             self.strings(index, "completion", 0, &choice, "text");
             for delta in choice.all("delta").chain(choice.all("message")) {
-                self.openai(index, &members(delta));
+                self.openai(index, &members(delta))?;
             }
             self.echoes
                 .extend(choice.all("logprobs").map(RawValue::get));
         }
         for error in members(raw).all("error") {
-            self.whole(0, Item::under("error", error, DEPTH));
+            self.whole(0, Item::under("error", error, DEPTH)?);
         }
+        Ok(())
     }
 
     /// Every string that a delta holds is the next part of a text of its key.
-    fn openai(&mut self, choice: u64, delta: &Members<'b>) {
+    fn openai(&mut self, choice: u64, delta: &Members<'b>) -> Result<(), Unreadable> {
+        let part = Part::of(Role::Assistant);
         for (key, value) in delta.named() {
             let key = key.to_ascii_lowercase();
             let known = ["audio", "tool_calls", "function_call"].contains(&&*key);
-            if !known && !items::marks(&key) {
-                self.content(choice, &key, 0, value, DEPTH);
+            if !known && !part.skips(&key, value) {
+                self.content(choice, (part, &key), value, DEPTH)?;
             }
         }
         for audio in delta.all("audio") {
@@ -214,24 +206,26 @@ impl<'b> Event<'b> {
         for call in delta.all("function_call") {
             self.strings(choice, "function_call", 0, &members(call), "arguments");
         }
+        Ok(())
     }
 
-    fn anthropic(&mut self, event: &Members<'b>) {
+    fn anthropic(&mut self, event: &Members<'b>) -> Result<(), Unreadable> {
         let index = event.number("index").unwrap_or(0);
-        for delta in event.all("delta").chain(event.all("content_block")) {
-            let delta = members(delta);
+        let deltas = event.all("delta").chain(event.all("content_block"));
+        for delta in deltas.map(members) {
+            let part = Part::of(Role::Assistant).under("delta", &delta);
             for (key, value) in delta.named() {
                 match &*key.to_ascii_lowercase() {
                     key @ ("text" | "thinking" | "partial_json") => {
-                        self.content(index, key, 0, value, DEPTH);
+                        self.content(index, (part, key), value, DEPTH)?;
                     }
-                    key => self.whole(index, Item::within(&delta, key, value, DEPTH)),
+                    key => self.whole(index, Item::within(part, key, value, DEPTH)?),
                 }
             }
         }
         for message in event.all("message") {
             for content in members(message).all("content") {
-                self.whole(index, Item::under("content", content, DEPTH));
+                self.whole(index, Item::under("content", content, DEPTH)?);
             }
         }
         match event.string("type").as_deref() {
@@ -239,31 +233,34 @@ impl<'b> Event<'b> {
             Some("message_stop") => self.ends_all = true,
             _ => {}
         }
+        Ok(())
     }
 
     /// An event of OpenAI's Responses API: a part of a text, or whole ones.
-    fn responses(&mut self, event: &Members<'b>) {
+    fn responses(&mut self, event: &Members<'b>) -> Result<(), Unreadable> {
+        let part = Part::of(Role::Assistant);
         let kind = event.string("type").unwrap_or_default();
         let kind = kind.strip_prefix("response.").unwrap_or(&kind);
         let item = event.number("output_index").unwrap_or(0);
+        let sounds = kind == "audio.delta" && event.all("type").count() == 1;
         for (key, value) in event.named() {
             match &*key.to_ascii_lowercase() {
-                "delta" if items::is(event, "response.audio.delta") => {}
+                "delta" if sounds => {}
                 "delta" => self.goes_on(event, kind, item, value),
                 // The rest of it says again what was asked.
                 "response" => {
                     let response = members(value);
                     let output = response.all("output").flat_map(items::items);
                     for (item, value) in (0..).zip(output) {
-                        self.whole(item, Item::under("", value, DEPTH));
+                        self.whole(item, Item::under("", value, DEPTH)?);
                     }
                     for error in response.all("error") {
-                        self.whole(item, Item::under("error", error, DEPTH));
+                        self.whole(item, Item::under("error", error, DEPTH)?);
                     }
                 }
                 "logprobs" => self.echoes.push(value.get()),
-                key if items::marks(key) => {}
-                key => self.whole(item, Item::under(key, value, DEPTH)),
+                key if part.skips(key, value) => {}
+                key => self.whole(item, Item::under(key, value, DEPTH)?),
             }
         }
         match kind {
@@ -271,6 +268,7 @@ impl<'b> Event<'b> {
             "completed" | "incomplete" | "failed" => self.ends_all = true,
             _ => {}
         }
+        Ok(())
     }
 
     /// The next part of a text, or of several: what a program writes to each of its outputs.
@@ -296,14 +294,9 @@ impl<'b> Event<'b> {
                 part: part.into(),
                 index: place.unwrap_or(0),
             };
-            match json::strings_within(value, DEPTH) {
-                Some(said) => {
-                    let said = said.into_iter();
-                    self.deltas
-                        .extend(said.map(|literal| (channel.clone(), literal)));
-                }
-                None => self.too_deep = true,
-            }
+            let said = json::strings_within(value);
+            self.deltas
+                .extend(said.map(|literal| (channel.clone(), literal)));
         }
     }
 }
@@ -337,7 +330,8 @@ mod tests {
         let found = vec![part(0, "content", "a")];
         assert_eq!(read(&Format::Chat, parts), (found, Vec::new(), false));
         let whole = Event::read(&Format::Chat, parts).unwrap().wholes;
-        assert_eq!(whole.len(), 1);
+        let whole: Vec<_> = whole.iter().map(|(_, _, p)| p.decode()).collect();
+        assert_eq!(whole, ["x", "b"]);
         let chunk = r#"{"choices":[{"text":"b","finish_reason":null}]}"#;
         let found = vec![part(0, "completion", "b")];
         assert_eq!(

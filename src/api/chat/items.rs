@@ -5,72 +5,12 @@ use serde_json::value::RawValue;
 
 use super::Passage;
 use super::json::{self, Members, Value};
+use super::part::{Part, heard};
+use super::texts::{MOST_TEXTS, Unreadable};
 use crate::guard::Role;
 
-/// Keys of an item, or of a part of one, whose strings say nothing to people or models: kinds, names of
-/// things, settings, pictures and files, definitions of tools.
-const MARKS: [&str; 54] = [
-    "type",
-    "id",
-    "name",
-    "version",
-    "item_id",
-    "call_id",
-    "caller_id",
-    "event_id",
-    "stream_id",
-    "created_by",
-    "status",
-    "role",
-    "phase",
-    "mode",
-    "format",
-    "output_format",
-    "quality",
-    "size",
-    "background",
-    "detail",
-    "execution",
-    "namespace",
-    "fingerprint",
-    "file_id",
-    "file_url",
-    "file_data",
-    "image_url",
-    "partial_image_b64",
-    "input_audio",
-    "container_id",
-    "server_label",
-    "approval_request_id",
-    "encrypted_content",
-    "encrypted_index",
-    "signature",
-    "thought_signature",
-    "media_type",
-    "cache_control",
-    "page_age",
-    "tool_call_id",
-    "tool_use_id",
-    "stop_reason",
-    "stop_sequence",
-    "finish_reason",
-    "logit_bias",
-    "video_url",
-    "audio_url",
-    "native_finish_reason",
-    "obfuscation",
-    "prompt_cache_breakpoint",
-    "tools",
-    "parameters",
-    "input_schema",
-    "output_schema",
-];
-/// Keys under which callers and models name things as they like: all strings there are read.
-const FREE: [&str; 6] = ["arguments", "args", "attributes", "env", "input", "error"];
-/// Those whose names say what the values are.
+/// Keys of objects whose names say what the values are, which callers and models choose.
 const FIELDS: [&str; 5] = ["arguments", "args", "attributes", "env", "input"];
-/// Keys of what a tool gave back.
-const OUTPUTS: [&str; 5] = ["output", "outputs", "results", "logs", "error"];
 
 /// What an item says.
 #[derive(Debug, Default)]
@@ -89,170 +29,131 @@ pub(super) fn items(raw: &RawValue) -> Vec<&RawValue> {
     }
 }
 
-/// Whether the strings under a key of an item, in lower case, are none that anybody reads.
-pub(super) fn marks(key: &str) -> bool {
-    MARKS.contains(&key)
-}
-
 impl<'b> Item<'b> {
     /// Reads what stands under `key` of an event; the model speaks unless it says who does.
-    pub(super) fn under(key: &str, raw: &'b RawValue, depth: usize) -> Option<Self> {
-        Self::read(raw, heard(key, Role::Assistant), depth)
+    pub(super) fn under(key: &str, raw: &'b RawValue, depth: usize) -> Result<Self, Unreadable> {
+        Self::read(key, raw, heard(key, Role::Assistant), depth)
     }
 
-    /// Reads an item, or a part of one; `unnamed` speaks where it does not say who does. None where it is
-    /// more than `depth` levels deep.
-    pub(super) fn read(raw: &'b RawValue, unnamed: Role, depth: usize) -> Option<Self> {
+    /// Reads an item under `key`, up to `depth` levels deep; `unnamed` speaks where it does not say who does.
+    pub(super) fn read(
+        key: &str,
+        raw: &'b RawValue,
+        unnamed: Role,
+        depth: usize,
+    ) -> Result<Self, Unreadable> {
         let mut item = Self::default();
-        let role = match json::open(raw) {
-            Value::Object(members) => speaker(&members, unnamed),
-            _ => unnamed,
-        };
-        item.add(raw, role, depth).map(|()| item)
+        match json::open(raw) {
+            Value::Object(members) => {
+                let part = Part::item(key, &members, unnamed);
+                item.object(&members, part, depth)?;
+            }
+            _ => item.add(key, raw, Part::of(unnamed), depth)?,
+        }
+        Ok(item)
     }
 
-    /// Reads what stands under `key` in `part`, of what the model says.
+    /// Reads what stands under `key`, in lower case, of a part.
     pub(super) fn within(
-        part: &Members<'b>,
+        part: Part,
         key: &str,
         raw: &'b RawValue,
         depth: usize,
-    ) -> Option<Self> {
+    ) -> Result<Self, Unreadable> {
         let mut item = Self::default();
-        let role = part_speaker(part, Role::Assistant);
-        item.member(part, key, raw, role, depth).map(|()| item)
+        item.member(part, key, raw, depth)?;
+        Ok(item)
     }
 
-    fn add(&mut self, raw: &'b RawValue, role: Role, depth: usize) -> Option<()> {
-        let depth = depth.checked_sub(1)?;
+    /// Adds what stands under `key` of the part `of`.
+    fn add(
+        &mut self,
+        key: &str,
+        raw: &'b RawValue,
+        of: Part,
+        depth: usize,
+    ) -> Result<(), Unreadable> {
+        let depth = depth.checked_sub(1).ok_or(Unreadable::TOO_DEEP)?;
         match json::open(raw) {
-            Value::String(literal) => self.said.push((role, literal.into())),
+            Value::String(literal) => self.say(of.role, literal.into()),
             Value::Array(elements) => {
-                for element in elements {
-                    self.add(element, role, depth)?;
-                }
+                let mut elements = elements.into_iter();
+                elements.try_for_each(|element| self.add(key, element, of, depth))
             }
-            Value::Object(members) => {
-                let role = part_speaker(&members, role);
-                for (key, value) in members.named() {
-                    self.member(&members, &key.to_ascii_lowercase(), value, role, depth)?;
-                }
-            }
-            Value::Other => {}
+            Value::Object(members) => self.object(&members, of.under(key, &members), depth),
+            Value::Other => Ok(()),
         }
-        Some(())
+    }
+
+    fn object(
+        &mut self,
+        members: &Members<'b>,
+        part: Part,
+        depth: usize,
+    ) -> Result<(), Unreadable> {
+        let mut named = members.named();
+        named
+            .try_for_each(|(key, value)| self.member(part, &key.to_ascii_lowercase(), value, depth))
     }
 
     fn member(
         &mut self,
-        of: &Members<'b>,
+        part: Part,
         key: &str,
         value: &'b RawValue,
-        role: Role,
         depth: usize,
-    ) -> Option<()> {
-        let role = heard(key, role);
+    ) -> Result<(), Unreadable> {
+        let there = part.heard(key);
         match key {
+            _ if part.skips(key, value) => Ok(()),
             // Their names are the caller's.
-            "variables" => {
-                for variable in json::members(value).values() {
-                    self.add(variable, role, depth)?;
+            "variables" if part.is_known() => match json::open(value) {
+                Value::Object(variables) => {
+                    let mut variables = variables.values();
+                    variables.try_for_each(|value| self.add(key, value, there, depth))
                 }
+                _ => self.add(key, value, there, depth),
+            },
+            "logprobs" if part.is_known() => {
+                self.echoes.push(value.get());
+                Ok(())
             }
-            "logprobs" => self.echoes.push(value.get()),
-            // Pictures, which stand in the item as base64.
-            "result" if is(of, "image_generation_call") => {}
-            // Pictures and files, in place or elsewhere.
-            "url" if value.get().starts_with("\"data:") || is(of, "url") => {}
-            // Base64 but where it says that it is text.
-            "data" if !is(of, "text") => {}
-            key if FIELDS.contains(&key) => self.fields(value, role, depth)?,
-            key if FREE.contains(&key) => {
-                let strings = json::strings_within(value, depth)?.into_iter();
-                self.said
-                    .extend(strings.map(|literal| (role, literal.into())));
+            "error" => {
+                expect_shallow(value, depth)?;
+                let mut strings = json::strings_within(value);
+                strings.try_for_each(|literal| self.say(there.role, literal.into()))
             }
-            key if marks(key) => {}
-            _ => self.add(value, role, depth)?,
+            key if FIELDS.contains(&key) => self.fields(value, there.role, depth),
+            _ => self.add(key, value, there, depth),
         }
-        Some(())
     }
-}
 
-impl<'b> Item<'b> {
-    /// Adds what a tool is called with: a text, or an object whose names say what the values are.
-    fn fields(&mut self, value: &'b RawValue, role: Role, depth: usize) -> Option<()> {
-        json::strings_within(value, depth)?;
+    /// Adds what a tool is called with: a text, or values whose names say what they are.
+    fn fields(&mut self, value: &'b RawValue, role: Role, depth: usize) -> Result<(), Unreadable> {
         match json::open(value) {
-            Value::String(literal) => {
-                self.said
-                    .push((role, Passage::of_arguments(literal, depth)));
+            Value::String(literal) => self.say(role, Passage::of_arguments(literal, depth)),
+            Value::Other if !json::is_number(value.get()) => Ok(()),
+            _ => {
+                expect_shallow(value, depth)?;
+                self.say(role, Passage::Fields(value.get()))
             }
-            Value::Array(elements) => {
-                for element in elements {
-                    self.fields(element, role, depth)?;
-                }
-            }
-            Value::Object(_) => self.said.push((role, Passage::Fields(value.get()))),
-            Value::Other => {}
         }
-        Some(())
+    }
+
+    fn say(&mut self, role: Role, passage: Passage<'b>) -> Result<(), Unreadable> {
+        if self.said.len() >= MOST_TEXTS {
+            return Err(Unreadable::TOO_MANY);
+        }
+        self.said.push((role, passage));
+        Ok(())
     }
 }
 
-/// Who is heard under a key of what `role` says.
-fn heard(key: &str, role: Role) -> Role {
-    match OUTPUTS.contains(&key) {
-        true => Role::Tool,
-        false => role,
-    }
-}
-
-/// Whether `object` is of this kind, and says of no other.
-pub(super) fn is(object: &Members<'_>, kind: &str) -> bool {
-    object.all("type").count() == 1 && object.string("type").as_deref() == Some(kind)
-}
-
-/// Who speaks in an item.
-fn speaker(item: &Members<'_>, unnamed: Role) -> Role {
-    if item.all("role").next().is_some() {
-        return named(item);
-    }
-    // Of several kinds nobody knows which another reader takes.
-    let kinds = item.all("type").count();
-    match item.string("type").as_deref() {
-        Some(kind) if kinds != 1 || kind == "message" => unnamed,
-        Some("mcp_list_tools") => Role::Tool,
-        Some(kind) if kind.ends_with("_output") => Role::Tool,
-        Some("reasoning" | "mcp_approval_request" | "program") => Role::Assistant,
-        Some(kind) if kind.ends_with("_call") => Role::Assistant,
-        _ => unnamed,
-    }
-}
-
-/// Who speaks in a part of what `role` says.
-fn part_speaker(part: &Members<'_>, role: Role) -> Role {
-    // Of several kinds nobody knows which another reader takes.
-    let kinds = part.all("type").count();
-    match part.string("type").as_deref() {
-        Some(_) if kinds != 1 => role,
-        Some(kind) if kind.ends_with("tool_result") => Role::Tool,
-        Some("document" | "search_result") => Role::Document,
-        _ => role,
-    }
-}
-
-/// Whom a message names as its speaker.
-pub(super) fn named(message: &Members<'_>) -> Role {
-    let roles = message.all("role").count();
-    match message.string("role").as_deref() {
-        // Which of them another reader takes, nobody knows.
-        _ if roles > 1 => Role::User,
-        Some("system" | "developer") => Role::System,
-        Some("assistant" | "model") => Role::Assistant,
-        Some("tool" | "function") => Role::Tool,
-        // Whoever is not known is the one trusted least.
-        _ => Role::User,
+/// Fails where `raw` is more than `depth` levels deep.
+fn expect_shallow(raw: &RawValue, depth: usize) -> Result<(), Unreadable> {
+    match json::is_shallow(raw, depth) {
+        true => Ok(()),
+        false => Err(Unreadable::TOO_DEEP),
     }
 }
 
@@ -309,7 +210,7 @@ mod tests {
             ),
             (
                 r#"{"type":"shell_call_output","output":[{"stdout":"o","stderr":"e","outcome":{"type":"exit"}}]}"#,
-                "Tool o, Tool e",
+                "Tool o, Tool e, Tool exit",
             ),
             (
                 r#"{"type":"web_search_call","action":{"type":"search","query":"q"}}"#,
@@ -325,23 +226,56 @@ mod tests {
             ),
             (
                 r#"{"type":"program_output","Type":"image_generation_call","result":"r"}"#,
-                "User r",
+                "User program_output, User image_generation_call, User r",
             ),
             (
-                r#"{"id":"pmpt_1","version":"2","variables":{"name":"Jane","photo":{"type":"input_image","image_url":"data:"}}}"#,
-                "User Jane",
+                r#"{"type":"function_call","arguments":[536228714,["a"]]}"#,
+                "Assistant 536228714\na\n",
             ),
+            (
+                r#"{"type":"function_call","arguments":536228714}"#,
+                "Assistant 536228714\n",
+            ),
+            (r#"{"type":"function_call","arguments":null}"#, ""),
             (r#"{"role":"user","content":"hi"}"#, "User hi"),
-            (r#"{"type":"unheard_of","words":"w"}"#, "User w"),
         ] {
-            let raw = json::parse(item).unwrap();
-            let read = Item::read(raw, Role::User, 9).unwrap();
-            let said: Vec<String> = read
-                .said
-                .iter()
-                .map(|(role, literal)| format!("{role:?} {}", literal.decode()))
-                .collect();
-            assert_eq!(said.join(", "), expected, "{item}");
+            assert_eq!(said("input", item), expected, "{item}");
+        }
+        let template = r#"{"id":"pmpt_1","version":"2","variables":{"name":"Jane","photo":{"type":"input_image","image_url":"data:"}}}"#;
+        assert_eq!(said("prompt", template), "User Jane");
+    }
+
+    fn said(key: &str, item: &str) -> String {
+        let raw = json::parse(item).unwrap();
+        let item = Item::read(key, raw, Role::User, 9).unwrap();
+        let said = item.said.iter();
+        let said = said.map(|(role, passage)| format!("{role:?} {}", passage.decode()));
+        said.collect::<Vec<_>>().join(", ")
+    }
+
+    /// Keys mean what a format says in its own objects alone.
+    #[test]
+    fn of_what_no_format_has_every_string_is_read() {
+        for (item, expected) in [
+            (
+                r#"{"type":"unheard_of","name":"n","data":"d"}"#,
+                "User unheard_of, User n, User d",
+            ),
+            (
+                r#"{"role":"user","name":"n","content":[{"type":"json","json":{"name":"a","detail":"b","data":{"type":"text","size":"c"}}}]}"#,
+                "User json, User a, User b, User text, User c",
+            ),
+            (
+                r#"{"role":"tool","content":{"status":"a","tools":["b"],"url":"data:c","logprobs":"d"}}"#,
+                "Tool a, Tool b, Tool data:c, Tool d",
+            ),
+            (
+                r#"{"role":"user","content":[{"type":"text","text":"t","id":"i","cache_control":{"type":"ephemeral"}}]}"#,
+                "User t",
+            ),
+            (r#"{"name":"n","content":"c"}"#, "User n, User c"),
+        ] {
+            assert_eq!(said("messages", item), expected, "{item}");
         }
     }
 }

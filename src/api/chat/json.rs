@@ -61,28 +61,93 @@ pub(super) fn elements(raw: &RawValue) -> Vec<&RawValue> {
     }
 }
 
-/// Every string within `raw`, up to `depth` levels deep, keys aside; none where it is deeper.
-pub(super) fn strings_within(raw: &RawValue, depth: usize) -> Option<Vec<Literal<'_>>> {
-    fn add<'b>(raw: &'b RawValue, depth: usize, found: &mut Vec<Literal<'b>>) -> Option<()> {
-        let inner = depth.checked_sub(1)?;
-        match open(raw) {
-            Value::String(literal) => found.push(literal),
-            Value::Array(elements) => {
-                for element in elements {
-                    add(element, inner, found)?;
-                }
-            }
-            Value::Object(members) => {
-                for value in members.values() {
-                    add(value, inner, found)?;
-                }
-            }
-            Value::Other => {}
+/// What a value is made of.
+pub(super) enum Token<'b> {
+    /// The name of a member.
+    Name(Literal<'b>),
+    /// A string.
+    String(Literal<'b>),
+    /// A number, `true`, `false` or `null`.
+    Other(&'b str),
+    /// An array or object begins.
+    Open,
+    /// It ends.
+    Close,
+}
+
+/// What `raw` is made of, in order: one pass, however deep it is.
+pub(super) fn tokens(raw: &RawValue) -> Tokens<'_> {
+    Tokens(raw.get())
+}
+
+/// Whether `raw` is at most `depth` levels deep.
+pub(super) fn is_shallow(raw: &RawValue, depth: usize) -> bool {
+    let mut level = 0_usize;
+    tokens(raw).all(|token| {
+        match token {
+            Token::Open => level += 1,
+            Token::Close => level = level.saturating_sub(1),
+            _ => {}
         }
-        Some(())
+        level <= depth
+    })
+}
+
+/// Every string within `raw`, keys aside.
+pub(super) fn strings_within(raw: &RawValue) -> impl Iterator<Item = Literal<'_>> {
+    tokens(raw).filter_map(|token| match token {
+        Token::String(literal) => Some(literal),
+        _ => None,
+    })
+}
+
+/// Whether `text`, a value, is a number.
+pub(super) fn is_number(text: &str) -> bool {
+    text.starts_with(|c: char| c == '-' || c.is_ascii_digit())
+}
+
+/// The tokens of JSON that a parser has let pass.
+pub(super) struct Tokens<'b>(&'b str);
+
+const SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
+
+impl<'b> Iterator for Tokens<'b> {
+    type Item = Token<'b>;
+
+    fn next(&mut self) -> Option<Token<'b>> {
+        let rest = self.0.trim_start_matches([' ', '\t', '\n', '\r', ',', ':']);
+        let (token, behind) = match rest.as_bytes().first()? {
+            b'[' | b'{' => (Token::Open, &rest[1..]),
+            b']' | b'}' => (Token::Close, &rest[1..]),
+            b'"' => {
+                let (text, behind) = rest.split_at(end_of_string(rest)?);
+                let literal = Literal::quoted(text)?;
+                match behind.trim_start_matches(SPACE).starts_with(':') {
+                    true => (Token::Name(literal), behind),
+                    false => (Token::String(literal), behind),
+                }
+            }
+            _ => {
+                let end = rest.find([' ', '\t', '\n', '\r', ',', ']', '}']);
+                let (text, behind) = rest.split_at(end.unwrap_or(rest.len()));
+                (Token::Other(text), behind)
+            }
+        };
+        self.0 = behind;
+        Some(token)
     }
-    let mut found = Vec::new();
-    add(raw, depth, &mut found).map(|()| found)
+}
+
+/// Where the string ends that `text` begins with.
+fn end_of_string(text: &str) -> Option<usize> {
+    let mut escaped = false;
+    let inner = text.bytes().skip(1);
+    let closes = |byte| {
+        let closes = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        closes
+    };
+    inner.map(closes).position(|closes| closes).map(|at| at + 2)
 }
 
 impl<'b> Members<'b> {
@@ -96,11 +161,6 @@ impl<'b> Members<'b> {
     /// Every key with its value.
     pub(super) fn named(&self) -> impl Iterator<Item = (Cow<'_, str>, &'b RawValue)> {
         self.0.iter().map(|(name, value)| (name.decode(), *value))
-    }
-
-    /// Every key as it stands, with its value.
-    pub(super) fn literals(&self) -> impl Iterator<Item = (Literal<'b>, &'b RawValue)> {
-        self.0.iter().copied()
     }
 
     /// The last value under `key`, which most readers take, if it is a string.
@@ -142,5 +202,31 @@ impl<'de: 'b, 'b> Deserialize<'de> for Members<'b> {
             }
         }
         deserializer.deserialize_map(InOrder)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_those_of_the_value() {
+        let json = r#" {"a" : ["x\\", "\"]", 1.5e-3 , true], "b":{ }, "c\u0022":null } "#;
+        let said: Vec<String> = tokens(parse(json).unwrap())
+            .map(|token| match token {
+                Token::Name(name) => format!("{}:", name.decode()),
+                Token::String(text) => text.decode().into_owned(),
+                Token::Other(text) => text.to_owned(),
+                Token::Open => "<".into(),
+                Token::Close => ">".into(),
+            })
+            .collect();
+        let expected = [
+            "<", "a:", "<", "x\\", "\"]", "1.5e-3", "true", ">", "b:", "<", ">", "c\":", "null",
+            ">",
+        ];
+        assert_eq!(said, expected);
+        assert!(is_shallow(parse("[[],[1]]").unwrap(), 2));
+        assert!(!is_shallow(parse("[[],[[]]]").unwrap(), 2));
     }
 }

@@ -8,6 +8,7 @@
 //! - [`format`] — the providers' formats, by path.
 //! - [`texts`] — the texts of a whole body.
 //! - [`items`] — messages, their parts, and calls of tools.
+//! - [`part`] — what an object of these is.
 //! - [`sse`] — the events of a body that streams.
 //! - [`events`] — the texts of one.
 //! - [`scan`] — all of them through the guard.
@@ -17,6 +18,7 @@ pub(super) mod format;
 mod items;
 mod json;
 mod literal;
+mod part;
 mod passage;
 mod path;
 pub(super) mod scan;
@@ -26,6 +28,7 @@ mod texts;
 pub(super) use format::Format;
 pub use format::Pointers;
 pub(super) use literal::{Edit, Literal, apply};
+pub(super) use part::speaker;
 pub(super) use passage::{Passage, Place};
 pub(super) use path::normalised;
 pub(super) use texts::{Texts, Unreadable};

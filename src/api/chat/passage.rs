@@ -7,9 +7,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use serde_json::value::RawValue;
-
-use super::json::{self, Value};
+use super::json::{self, Token};
 use super::literal::{Edit, Literal};
 
 /// A text where it stands.
@@ -50,8 +48,8 @@ impl<'b> Passage<'b> {
     pub(in super::super) fn decode(self) -> Cow<'b, str> {
         match self {
             Self::Text(literal) => literal.decode(),
-            Self::Quoted(literal) => Cow::Owned(Lines::of(&literal.decode()).text),
-            Self::Fields(json) => Cow::Owned(Lines::of(json).text),
+            Self::Quoted(literal) => Cow::Owned(lines(&literal.decode())),
+            Self::Fields(json) => Cow::Owned(lines(json)),
         }
     }
 
@@ -88,13 +86,13 @@ impl<'b> Passage<'b> {
             Self::Text(literal) => literal.edits(body, replacements),
             Self::Quoted(literal) => {
                 let json = literal.decode();
-                let edits = Lines::of(&json).edits(&json, replacements);
+                let edits = edits_of_lines(&json, replacements);
                 let inner = edits.iter().map(|e| (e.range.clone(), e.text.as_str()));
                 literal.edits(body, inner)
             }
             Self::Fields(json) => {
                 let start = json.as_ptr() as usize - body.as_ptr() as usize;
-                let edits = Lines::of(json).edits(json, replacements).into_iter();
+                let edits = edits_of_lines(json, replacements).into_iter();
                 edits.map(|edit| edit.behind(start)).collect()
             }
         }
@@ -109,22 +107,71 @@ impl<'b> From<Literal<'b>> for Passage<'b> {
 
 /// Whether `text` is an object or array of at most `depth` levels.
 fn holds_fields(text: &str, depth: usize) -> bool {
-    let shallow = |raw| json::strings_within(raw, depth).is_some();
+    let shallow = |raw| json::is_shallow(raw, depth);
     text.trim_start().starts_with(['{', '[']) && json::parse(text).is_ok_and(shallow)
 }
 
 /// The fields of an object, line by line.
-#[derive(Default)]
-struct Lines<'j> {
-    text: String,
-    pieces: Vec<Piece<'j>>,
+fn lines(json: &str) -> String {
+    let mut text = String::new();
+    for Piece { leaf, behind, .. } in pieces(json) {
+        text.push_str(&leaf.decode());
+        text.push_str(behind);
+    }
+    text
 }
 
-/// A name or value: bytes of the lines, and what stands for them in the JSON.
+/// The edits to `json` that put `replacements` (by bytes of its lines, in order) in their places. One that
+/// reaches over several values stands in the first and empties the others, whose names stay; a number becomes
+/// a string.
+fn edits_of_lines<'r>(
+    json: &str,
+    replacements: impl IntoIterator<Item = (Range<usize>, &'r str)>,
+) -> Vec<Edit> {
+    let mut left: Vec<(Range<usize>, &str)> = replacements.into_iter().collect();
+    let mut edits = Vec::new();
+    let (mut first, mut end) = (0, 0);
+    for Piece {
+        leaf,
+        names,
+        behind,
+    } in pieces(json)
+    {
+        let at = end..end + leaf.decode().len();
+        end = at.end + behind.len();
+        while left
+            .get(first)
+            .is_some_and(|(span, _)| span.end <= at.start)
+        {
+            first += 1;
+        }
+        let mut within = Vec::new();
+        for (span, text) in &mut left[first..] {
+            if span.start >= at.end {
+                break;
+            }
+            let cut = span.start.max(at.start)..span.end.min(at.end);
+            let passes = names && span.start < at.start;
+            if cut.start < cut.end && !passes {
+                let local = cut.start - at.start..cut.end - at.start;
+                within.push((local, std::mem::take(text)));
+            }
+        }
+        match leaf {
+            _ if within.is_empty() => {}
+            Leaf::String(literal) => edits.extend(literal.edits(json, within)),
+            Leaf::Number(digits) => edits.push(Edit::quote(json, digits, &within)),
+        }
+    }
+    edits.sort_by_key(|edit| edit.range.start);
+    edits
+}
+
+/// A name or value, and what stands behind it in its line.
 struct Piece<'j> {
-    at: Range<usize>,
     leaf: Leaf<'j>,
     names: bool,
+    behind: &'static str,
 }
 
 #[derive(Clone, Copy)]
@@ -133,90 +180,39 @@ enum Leaf<'j> {
     Number(&'j str),
 }
 
-impl<'j> Lines<'j> {
-    fn of(json: &'j str) -> Self {
-        let mut lines = Self::default();
-        if let Ok(raw) = json::parse(json) {
-            lines.add(raw);
-        }
-        lines
-    }
-
-    fn add(&mut self, raw: &'j RawValue) {
-        match json::open(raw) {
-            Value::String(literal) => self.line(Leaf::String(literal)),
-            Value::Array(elements) => {
-                for element in elements {
-                    self.add(element);
-                }
-            }
-            Value::Object(members) => {
-                for (name, value) in members.literals() {
-                    self.piece(Leaf::String(name), true);
-                    self.text.push_str(match json::open(value) {
-                        Value::String(_) | Value::Other => ": ",
-                        _ => ":\n",
-                    });
-                    self.add(value);
-                }
-            }
-            Value::Other => self.line(Leaf::Number(raw.get())),
+impl<'j> Leaf<'j> {
+    fn decode(self) -> Cow<'j, str> {
+        match self {
+            Self::String(literal) => literal.decode(),
+            Self::Number(digits) => Cow::Borrowed(digits),
         }
     }
+}
 
-    fn line(&mut self, leaf: Leaf<'j>) {
-        self.piece(leaf, false);
-        self.text.push('\n');
-    }
-
-    fn piece(&mut self, leaf: Leaf<'j>, names: bool) {
-        let start = self.text.len();
-        match leaf {
-            Leaf::String(literal) => self.text.push_str(&literal.decode()),
-            Leaf::Number(digits) => self.text.push_str(digits),
+/// What the lines of `json` are made of, in order.
+fn pieces(json: &str) -> impl Iterator<Item = Piece<'_>> {
+    let raw = json::parse(json).ok();
+    let mut tokens = raw.map(json::tokens).into_iter().flatten().peekable();
+    std::iter::from_fn(move || {
+        loop {
+            let (leaf, names) = match tokens.next()? {
+                Token::Name(name) => (Leaf::String(name), true),
+                Token::String(literal) => (Leaf::String(literal), false),
+                Token::Other(digits) => (Leaf::Number(digits), false),
+                Token::Open | Token::Close => continue,
+            };
+            let behind = match (names, tokens.peek()) {
+                (false, _) => "\n",
+                (true, Some(Token::Open)) => ":\n",
+                (true, _) => ": ",
+            };
+            return Some(Piece {
+                leaf,
+                names,
+                behind,
+            });
         }
-        let at = start..self.text.len();
-        self.pieces.push(Piece { at, leaf, names });
-    }
-
-    /// The edits to `json` that put `replacements` in their places, in order. One that reaches over several
-    /// values stands in the first and empties the others, whose names stay; a number becomes a string.
-    fn edits<'r>(
-        &self,
-        json: &str,
-        replacements: impl IntoIterator<Item = (Range<usize>, &'r str)>,
-    ) -> Vec<Edit> {
-        let mut left: Vec<(Range<usize>, &str)> = replacements.into_iter().collect();
-        let mut edits = Vec::new();
-        let mut first = 0;
-        for Piece { at, leaf, names } in &self.pieces {
-            while left
-                .get(first)
-                .is_some_and(|(span, _)| span.end <= at.start)
-            {
-                first += 1;
-            }
-            let mut within = Vec::new();
-            for (span, text) in &mut left[first..] {
-                if span.start >= at.end {
-                    break;
-                }
-                let cut = span.start.max(at.start)..span.end.min(at.end);
-                let passes = *names && span.start < at.start;
-                if cut.start < cut.end && !passes {
-                    let local = cut.start - at.start..cut.end - at.start;
-                    within.push((local, std::mem::take(text)));
-                }
-            }
-            match leaf {
-                _ if within.is_empty() => {}
-                Leaf::String(literal) => edits.extend(literal.edits(json, within)),
-                Leaf::Number(digits) => edits.push(Edit::quote(json, digits, &within)),
-            }
-        }
-        edits.sort_by_key(|edit| edit.range.start);
-        edits
-    }
+    })
 }
 
 #[cfg(test)]

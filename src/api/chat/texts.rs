@@ -3,8 +3,8 @@
 use serde_json::value::RawValue;
 
 use super::items::{self, Item};
-use super::json::{self, Members, Value, elements, members};
-use super::{Format, Passage};
+use super::json::{self, Members, Token, Value, elements, members};
+use super::{Format, Literal, Passage};
 use crate::guard::Role;
 
 /// A text where it stands.
@@ -27,6 +27,13 @@ pub(in super::super) enum Unreadable {
     Unscannable(&'static str),
 }
 
+impl Unreadable {
+    pub(super) const TOO_DEEP: Self = Self::Unscannable("texts are nested too deeply");
+    pub(super) const TOO_MANY: Self = Self::Unscannable("there are too many texts");
+    const TOKENS: Self =
+        Self::Unscannable("a text is given as tokens, which cannot be scanned; send it as text");
+}
+
 /// Levels of JSON within which texts are looked for.
 pub(super) const DEPTH: usize = 32;
 /// Keys of a message that a body may have in its own place.
@@ -40,7 +47,7 @@ const SAID: [&str; 7] = [
     "audio",
 ];
 /// Texts of one body.
-const MOST_TEXTS: usize = 16 << 10;
+pub(super) const MOST_TEXTS: usize = 16 << 10;
 
 /// Texts in the order in which they stand.
 #[derive(Debug, Default)]
@@ -49,8 +56,6 @@ pub(in super::super) struct Texts<'b> {
     /// Values that say the same in other ways, and say nothing any more where a text is redacted: the
     /// probabilities of each token.
     pub(in super::super) echoes: Vec<&'b str>,
-    too_deep: bool,
-    too_many: bool,
 }
 
 impl<'b> Texts<'b> {
@@ -60,34 +65,29 @@ impl<'b> Texts<'b> {
         let mut texts = Self::default();
         if let Format::Pointers(pointers) = format {
             for pointer in &pointers.request {
-                texts.at(Role::User, raw, pointer);
+                texts.at(Role::User, raw, pointer)?;
             }
-            return texts.complete();
+            return Ok(texts);
         }
         let Value::Object(root) = json::open(raw) else {
             return Err(Unreadable::Unscannable("the body is no object"));
         };
         // Whatever the path says, a server may take any of these.
-        for system in root.all("system") {
-            texts.items(Role::System, system);
-        }
-        for message in root.all("messages") {
-            texts.items(Role::User, message);
-        }
+        texts.items(Role::System, &root, "system")?;
+        texts.items(Role::User, &root, "messages")?;
         // A message by itself, and what some servers take beside messages.
-        for said in SAID.iter().flat_map(|key| root.all(key)) {
-            texts.items(Role::User, said);
+        for said in SAID {
+            texts.items(Role::User, &root, said)?;
         }
-        texts.strings(Role::Document, &root, "documents");
-        texts.strings(Role::System, &root, "instructions");
-        for input in root.all("input").chain(root.all("items")) {
-            texts.items(Role::User, input);
-        }
-        texts.strings(Role::Assistant, &root, "prediction");
+        texts.strings(Role::Document, &root, "documents")?;
+        texts.strings(Role::System, &root, "instructions")?;
+        texts.items(Role::User, &root, "input")?;
+        texts.items(Role::User, &root, "items")?;
+        texts.strings(Role::Assistant, &root, "prediction")?;
         for prompt in root.all("prompt").chain(root.all("suffix")) {
             texts.prompt(prompt)?;
         }
-        texts.complete()
+        Ok(texts)
     }
 
     /// What a response says.
@@ -99,46 +99,55 @@ impl<'b> Texts<'b> {
         let mut texts = Self::default();
         if let Format::Pointers(pointers) = format {
             for pointer in &pointers.response {
-                texts.at(Role::Assistant, raw, pointer);
+                texts.at(Role::Assistant, raw, pointer)?;
             }
-            return texts.complete();
+            return Ok(texts);
         }
         match json::open(raw) {
-            Value::Object(root) => texts.answer(format, raw, &root),
-            _ => texts.items(Role::Assistant, raw),
+            Value::Object(root) => texts.answer(format, raw, &root)?,
+            _ => {
+                for item in items::items(raw) {
+                    texts.item(Role::Assistant, "", item)?;
+                }
+            }
         }
-        texts.complete()
+        Ok(texts)
     }
 
     /// An answer, or several that were stored.
-    fn answer(&mut self, format: &Format, raw: &'b RawValue, root: &Members<'b>) {
+    fn answer(
+        &mut self,
+        format: &Format,
+        raw: &'b RawValue,
+        root: &Members<'b>,
+    ) -> Result<(), Unreadable> {
         for choice in root.all("choices").flat_map(elements) {
             let choice = members(choice);
             for message in choice.all("message").chain(choice.all("delta")) {
-                self.item(Role::Assistant, message);
+                self.item(Role::Assistant, "message", message)?;
             }
-            self.strings(Role::Assistant, &choice, "text");
+            self.strings(Role::Assistant, &choice, "text")?;
             self.echoes(&choice);
         }
         self.echoes(root);
         if *format == Format::Responses && root.all("type").next().is_some() {
             // An item by itself.
-            return self.item(Role::Assistant, raw);
+            return self.item(Role::Assistant, "", raw);
         }
-        let beside = ["output", "error"].iter();
-        for said in SAID.iter().chain(beside).flat_map(|key| root.all(key)) {
-            self.items(Role::Assistant, said);
+        for said in SAID.into_iter().chain(["output", "error"]) {
+            self.items(Role::Assistant, root, said)?;
         }
         for listed in root.all("data").flat_map(items::items) {
             match json::open(listed) {
                 Value::Object(one) if one.all("choices").next().is_some() => {
-                    for message in one.all("choices").flat_map(elements) {
-                        self.item(Role::Assistant, message);
+                    for choice in one.all("choices").flat_map(elements) {
+                        self.item(Role::Assistant, "choices", choice)?;
                     }
                 }
-                _ => self.item(Role::Assistant, listed),
+                _ => self.item(Role::Assistant, "data", listed)?,
             }
         }
+        Ok(())
     }
 
     /// What says the same as the texts in other ways.
@@ -148,87 +157,76 @@ impl<'b> Texts<'b> {
         self.echoes.extend(echoes.map(RawValue::get));
     }
 
-    fn push(&mut self, role: Role, passage: Passage<'b>) {
-        match self.texts.len() < MOST_TEXTS {
-            true => self.texts.push(Text { role, passage }),
-            false => self.too_many = true,
+    fn push(&mut self, role: Role, passage: Passage<'b>) -> Result<(), Unreadable> {
+        if self.texts.len() >= MOST_TEXTS {
+            return Err(Unreadable::TOO_MANY);
         }
-    }
-
-    /// Whatever is said under `key`, in whatever form.
-    fn strings(&mut self, role: Role, object: &Members<'b>, key: &str) {
-        for value in object.all(key) {
-            self.anywhere(role, value, DEPTH);
-        }
-    }
-
-    /// Messages, parts or other items, or a text in their place.
-    fn items(&mut self, unnamed: Role, raw: &'b RawValue) {
-        for item in items::items(raw) {
-            self.item(unnamed, item);
-        }
-    }
-
-    fn item(&mut self, unnamed: Role, item: &'b RawValue) {
-        let Some(item) = Item::read(item, unnamed, DEPTH) else {
-            self.too_deep = true;
-            return;
-        };
-        for (role, passage) in item.said {
-            self.push(role, passage);
-        }
-        self.echoes.extend(item.echoes);
-    }
-
-    /// Every string within `raw`, keys aside.
-    fn anywhere(&mut self, role: Role, raw: &'b RawValue, depth: usize) {
-        match json::strings_within(raw, depth) {
-            Some(found) => {
-                for literal in found {
-                    self.push(role, literal.into());
-                }
-            }
-            None => self.too_deep = true,
-        }
-    }
-
-    fn complete(self) -> Result<Self, Unreadable> {
-        match (self.too_deep, self.too_many) {
-            (true, _) => Err(Unreadable::Unscannable("texts are nested too deeply")),
-            (_, true) => Err(Unreadable::Unscannable("there are too many texts")),
-            _ => Ok(self),
-        }
-    }
-
-    /// A string or an array of them; of tokens nobody knows what they say.
-    fn prompt(&mut self, prompt: &'b RawValue) -> Result<(), Unreadable> {
-        const TOKENS: &str =
-            "the prompt is given as tokens, which cannot be scanned; send it as text";
-        if let Value::Object(_) = json::open(prompt) {
-            // A template of OpenAI's, and what to fill it with.
-            self.item(Role::User, prompt);
-            return Ok(());
-        }
-        for part in elements(prompt) {
-            if matches!(json::open(part), Value::Array(_) | Value::Other) {
-                return Err(Unreadable::Unscannable(TOKENS));
-            }
-        }
-        self.anywhere(Role::User, prompt, DEPTH);
+        self.texts.push(Text { role, passage });
         Ok(())
     }
 
-    /// Every string where `pointer` points.
-    fn at(&mut self, role: Role, raw: &'b RawValue, pointer: &str) {
-        let found = select(raw, pointer);
-        let strings = found.into_iter().filter_map(|raw| match json::open(raw) {
-            Value::String(literal) => Some(literal),
-            _ => None,
-        });
-        for literal in strings {
-            self.push(role, literal.into());
+    /// Whatever is said under `key`, in whatever form.
+    fn strings(&mut self, role: Role, object: &Members<'b>, key: &str) -> Result<(), Unreadable> {
+        for literal in object.all(key).flat_map(json::strings_within) {
+            self.push(role, literal.into())?;
+        }
+        Ok(())
+    }
+
+    /// Messages, parts or other items under `key`, or a text in their place.
+    fn items(&mut self, unnamed: Role, object: &Members<'b>, key: &str) -> Result<(), Unreadable> {
+        let mut items = object.all(key).flat_map(items::items);
+        items.try_for_each(|item| self.item(unnamed, key, item))
+    }
+
+    fn item(&mut self, unnamed: Role, key: &str, item: &'b RawValue) -> Result<(), Unreadable> {
+        let item = Item::read(key, item, unnamed, DEPTH)?;
+        for (role, passage) in item.said {
+            self.push(role, passage)?;
+        }
+        self.echoes.extend(item.echoes);
+        Ok(())
+    }
+
+    /// A text, or several; of tokens nobody knows what they say.
+    fn prompt(&mut self, prompt: &'b RawValue) -> Result<(), Unreadable> {
+        match json::open(prompt) {
+            // A template of OpenAI's, and what to fill it with.
+            Value::Object(_) => self.item(Role::User, "prompt", prompt),
+            _ => self.every(Role::User, prompt),
         }
     }
+
+    /// Every text where `pointer` points.
+    fn at(&mut self, role: Role, raw: &'b RawValue, pointer: &str) -> Result<(), Unreadable> {
+        let mut found = select(raw, pointer).into_iter();
+        found.try_for_each(|raw| self.every(role, raw))
+    }
+
+    fn every(&mut self, role: Role, raw: &'b RawValue) -> Result<(), Unreadable> {
+        for literal in texts_within(raw) {
+            self.push(role, literal?.into())?;
+        }
+        Ok(())
+    }
+}
+
+/// Every string within `raw`, keys aside. Numbers in the place of one are tokens, of which nobody knows what
+/// they say; those that an object names are not.
+pub(super) fn texts_within<'b>(
+    raw: &'b RawValue,
+) -> impl Iterator<Item = Result<Literal<'b>, Unreadable>> {
+    let mut named = false;
+    json::tokens(raw).filter_map(move |token| {
+        let was_named = std::mem::replace(&mut named, matches!(token, Token::Name(_)));
+        match token {
+            Token::String(literal) => Some(Ok(literal)),
+            Token::Other(text) if json::is_number(text) && !was_named => {
+                Some(Err(Unreadable::TOKENS))
+            }
+            _ => None,
+        }
+    })
 }
 
 /// Every value where `pointer` points from `raw` on: a JSON pointer in which `*` is every one.
@@ -258,8 +256,10 @@ pub(super) fn select<'b>(raw: &'b RawValue, pointer: &str) -> Vec<&'b RawValue> 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::{Duration, Instant};
 
     use super::super::Pointers;
+    use super::super::events::Event;
     use super::*;
 
     fn said(texts: Result<Texts<'_>, Unreadable>) -> Vec<(Role, String)> {
@@ -338,7 +338,7 @@ mod tests {
             ),
             (
                 r#"[{"role":"tool","content":[{"type":"json","json":{"a":"b"}}]}]"#,
-                "Tool b",
+                "Tool json, Tool b",
             ),
             (
                 r#"[{"role":"assistant","tool_calls":[{"id":"1","name":"f","args":{"ssn":536228714}}]}]"#,
@@ -442,8 +442,80 @@ mod tests {
             response: Vec::new(),
             event: Vec::new(),
         }));
-        let body = r#"{"items":[{"q/a":"a"},{"q/a":"b"},{"x":1}]}"#;
-        assert_eq!(said(Texts::of_request(&own, body)), expected(&user));
+        for body in [
+            r#"{"items":[{"q/a":"a"},{"q/a":"b"},{"x":1}]}"#,
+            r#"{"items":[{"q/a":["a",null]},{"q/a":{"text":["b"],"count":1}}]}"#,
+        ] {
+            assert_eq!(said(Texts::of_request(&own, body)), expected(&user));
+        }
+        for tokens in ["1", "[1,2]", r#"{"ids":[[1]]}"#] {
+            let body = format!(r#"{{"items":[{{"q/a":{tokens}}}]}}"#);
+            let refused = Texts::of_request(&own, &body);
+            assert!(matches!(refused, Err(Unreadable::Unscannable(_))), "{body}");
+        }
+    }
+
+    /// The least of three times in which a body of about so many bytes is read.
+    fn time(body: impl Fn(usize) -> String, bytes: usize) -> f64 {
+        let body = body(bytes);
+        let times = (0..3).map(|_| {
+            let start = Instant::now();
+            let _ = Texts::of_request(&Format::Chat, &body).map(|texts| texts.texts.len());
+            let _ = Texts::of_response(&Format::Chat, &body).map(|texts| texts.texts.len());
+            let event = Event::read(&Format::Chat, &body);
+            let _ = event.map(|event| event.wholes.len());
+            let event = Event::read(&Format::Responses, &body);
+            let _ = event.map(|event| event.wholes.len());
+            start.elapsed().as_secs_f64()
+        });
+        times.fold(f64::MAX, f64::min)
+    }
+
+    #[test]
+    fn bodies_of_every_shape_are_read_in_linear_time() {
+        let members = [
+            "url",
+            "data",
+            "result",
+            "type",
+            "role",
+            "arguments",
+            "delta",
+            "content",
+            "x",
+        ];
+        let members = members.map(|key| format!(r#""{key}":1,"#));
+        let typed = [r#""type":"text","#.to_owned(), r#""text":"","#.to_owned()];
+        for member in members.into_iter().chain(typed) {
+            let object = |bytes| format!("{{{}\"z\":1}}", member.repeat(bytes / member.len()));
+            let shapes: [&dyn Fn(usize) -> String; 4] = [
+                &|bytes| format!(r#"{{"messages":[{}]}}"#, object(bytes)),
+                &|bytes| format!(r#"{{"type":"x","delta":{}}}"#, object(bytes)),
+                &|bytes| format!(r#"{{"choices":[{{"delta":{}}}]}}"#, object(bytes)),
+                &|bytes| {
+                    let (open, close) = ("[".repeat(28), "]".repeat(28));
+                    let arguments = format!("{open}{}{close}", object(bytes));
+                    format!(r#"{{"choices":[{{"message":{{"arguments":{arguments}}}}}]}}"#)
+                },
+            ];
+            for shape in shapes {
+                let (some, many) = (time(shape, 64 << 10), time(shape, 1 << 20));
+                // 16 where it is linear, 256 where it is quadratic.
+                assert!(many < 64.0 * some.max(1e-3), "{member}: {some} s, {many} s");
+            }
+        }
+        let body = format!(
+            r#"{{"messages":[{{{}"z":1}}]}}"#,
+            r#""url":1,"#.repeat(1 << 20)
+        );
+        let start = Instant::now();
+        assert!(
+            Texts::of_request(&Format::Chat, &body)
+                .unwrap()
+                .texts
+                .is_empty()
+        );
+        assert!(start.elapsed() < Duration::from_secs(10));
     }
 
     #[test]

@@ -7,17 +7,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Code;
 
 use super::encoding::Encoding;
-use crate::api::chat::scan::{Asked, scan};
+use crate::api::chat::scan::{Asked, is_quick, scan};
 use crate::api::chat::{Format, Texts};
 use crate::api::gateway::GatewayConfig;
 use crate::api::service::Service;
 use crate::api::status::ApiError;
 use crate::api::status::{RATE_LIMITED, UNRECORDED};
 use crate::api::summary::Summary;
-use crate::guard::{Action, aside};
-
-/// Bodies above this are read away from the threads that serve connections.
-const QUICK_BYTES: usize = 64 << 10;
+use crate::aside::aside;
+use crate::guard::Action;
 
 /// Bytes that a body takes while it is read, for each of its own.
 const PARSED: usize = 4;
@@ -177,7 +175,7 @@ impl WholeBody {
         let deadline = Instant::now() + Duration::from_millis(context.config.deadline_ms);
         let unreadable = |message: String| Refusal::unreadable(self.direction, 400, message);
         let most = context.config.max_body_bytes;
-        let quick = self.bytes.len() <= QUICK_BYTES && self.encoding == Encoding::Identity;
+        let quick = is_quick(&self.bytes) && self.encoding == Encoding::Identity;
         let decoded = aside(quick, || self.encoding.decode(&self.bytes, most));
         let decoded = decoded
             .map_err(|e| unreadable(format!("the body is not {:?}: {e}", self.encoding)))?

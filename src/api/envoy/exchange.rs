@@ -11,7 +11,7 @@ use envoy_types::pb::envoy::service::ext_proc::v3::{
     HttpHeaders, ProcessingRequest, ProcessingResponse, ProtocolConfiguration,
 };
 use tokio::sync::mpsc::Sender;
-use tonic::{Code, Status, Streaming};
+use tonic::{Code, Streaming};
 
 use super::body::{Context, Direction, Refusal, WholeBody};
 use super::encoding::Encoding;
@@ -66,8 +66,20 @@ impl<'s> Exchange<'s> {
     /// Answers messages until the exchange ends, or Envoy breaks off.
     pub(super) async fn run(
         mut self,
+        messages: Streaming<ProcessingRequest>,
+        answers: &Sender<ProcessingResponse>,
+    ) -> Result<(), ApiError> {
+        let done = self.answer(messages, answers).await;
+        if let (Err(error), Filter::Events(events)) = (&done, &self.response.filter) {
+            events.broke_off(error.reason);
+        }
+        done
+    }
+
+    async fn answer(
+        &mut self,
         mut messages: Streaming<ProcessingRequest>,
-        answers: &Sender<Result<ProcessingResponse, Status>>,
+        answers: &Sender<ProcessingResponse>,
     ) -> Result<(), ApiError> {
         loop {
             let message = tokio::select! {
@@ -89,7 +101,9 @@ impl<'s> Exchange<'s> {
                 replies = self.take(message) => replies?,
             };
             for reply in replies.into_iter().filter(|_| !observes) {
-                if answers.send(Ok(reply)).await.is_err() {
+                // Who does not read does not hold a place for ever.
+                let sent = self.context.service.unless_idle(answers.send(reply));
+                if sent.await?.is_err() {
                     return Ok(());
                 }
             }
@@ -163,7 +177,7 @@ impl<'s> Exchange<'s> {
             self.context,
             self.guard,
             &mut self.asked,
-            header(&headers, ":path").unwrap_or_default(),
+            &header(&headers, ":path").unwrap_or_default(),
             metadata,
             |name| header(&headers, name),
         );
@@ -181,7 +195,7 @@ impl<'s> Exchange<'s> {
             Err(refusal) => return Ok(vec![self.refuse(Direction::Request, refusal)]),
         };
         let unread = |half: &Half<'_>| half.mode == Mode::None;
-        match Encoding::of_header(header(&headers, "content-encoding")) {
+        match Encoding::of_header(&header(&headers, "content-encoding").unwrap_or_default()) {
             // Bodies of one way may be left alone; of both, nothing is guarded.
             _ if unread(&self.request) && unread(&self.response) => {
                 let message =
@@ -213,15 +227,21 @@ impl<'s> Exchange<'s> {
     ) -> Result<Vec<ProcessingResponse>, ApiError> {
         begin(&mut self.response)?;
         let headers = message.headers.unwrap_or_default();
+        let succeeds = header(&headers, ":status").is_some_and(|s| s.starts_with('2'));
+        let says = succeeds && !message.end_of_stream;
+        // Filters before this one may answer by themselves, mostly with errors.
+        if says && self.request.state == State::Nothing {
+            return Err(out_of_order("an answer came without its request"));
+        }
         if let Some(format) = &self.format
-            && header(&headers, ":status").is_some_and(|s| s.starts_with('2'))
-            && !message.end_of_stream
+            && says
             && self.response.mode != Mode::None
         {
             let kind = header(&headers, "content-type").unwrap_or_default();
             let kind = kind.split(';').next().unwrap_or_default().trim();
             let kind = kind.to_ascii_lowercase();
-            let encoding = Encoding::of_header(header(&headers, "content-encoding"));
+            let encoding = header(&headers, "content-encoding").unwrap_or_default();
+            let encoding = Encoding::of_header(&encoding);
             let filter = match (kind.as_str(), encoding) {
                 ("text/event-stream", Ok(Encoding::Identity)) => {
                     let (asked, format) = (self.asked.clone(), format.clone());

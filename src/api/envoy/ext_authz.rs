@@ -1,6 +1,8 @@
 //! Envoy's external authorization (`envoy.service.auth.v3`), for gateways that know nothing better: requests
 //! are read as by external processing, and can be refused but not rewritten; answers are not seen.
 
+use std::borrow::Cow;
+
 use envoy_types::pb::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
 use envoy_types::pb::envoy::service::auth::v3::attribute_context::HttpRequest;
 use envoy_types::pb::envoy::service::auth::v3::authorization_server::Authorization;
@@ -52,14 +54,17 @@ impl Authorization for ExtAuthz {
         let parent = traces::parent(request.metadata());
         let policy = request.metadata().get(crate::api::POLICY);
         let policy = policy.and_then(|v| v.to_str().ok()).unwrap_or_default();
-        let asked = Asked {
-            id: fresh_id(),
-            tenant: tenant(request.extensions(), CallerRole::Check)
-                .map_err(ApiError::into_status)?,
-            policy: policy.to_owned(),
-        };
+        let policy = policy.to_owned();
+        let tenant = tenant(request.extensions(), CallerRole::Check);
         let attributes = request.into_inner().attributes.unwrap_or_default();
-        let work = unwinding(self.decide(asked, attributes));
+        let work = unwinding(async {
+            let asked = Asked {
+                id: fresh_id(),
+                tenant: tenant?,
+                policy,
+            };
+            self.decide(asked, attributes).await
+        });
         let method = "envoy.service.auth.v3.Authorization/Check";
         let decided = Timed::new(method, &parent).run(work).await;
         decided
@@ -131,11 +136,12 @@ impl ExtAuthz {
     ) -> Result<Option<Vec<u8>>, Refusal> {
         let request = Direction::Request;
         let context = self.0.context();
-        if value(http, PARTIAL) == Some("true") {
+        if value(http, PARTIAL).as_deref() == Some("true") {
             let message = "only the beginning of the body was sent to be scanned";
             return Err(Refusal::unreadable(request, 413, message.into()));
         }
-        let encoding = Encoding::of_header(value(http, "content-encoding")).map_err(|unknown| {
+        let encoding = value(http, "content-encoding").unwrap_or_default();
+        let encoding = Encoding::of_header(&encoding).map_err(|unknown| {
             let message = format!("a body in content-encoding {unknown:?} cannot be read");
             Refusal::unreadable(request, 415, message)
         })?;
@@ -208,8 +214,9 @@ fn content_type_json() -> HeaderValueOption {
 }
 
 /// A header of the request, in whichever of the two ways Envoy sends them.
-fn value<'h>(http: &'h HttpRequest, name: &str) -> Option<&'h str> {
+fn value<'h>(http: &'h HttpRequest, name: &str) -> Option<Cow<'h, str>> {
     let name = name.to_ascii_lowercase();
     let raw = || header(http.header_map.as_ref()?, &name);
-    http.headers.get(&name).map(String::as_str).or_else(raw)
+    let text = http.headers.get(&name);
+    text.map(|text| Cow::Borrowed(text.as_str())).or_else(raw)
 }

@@ -5,18 +5,19 @@ use std::sync::Arc;
 
 use envoy_types::pb::envoy::service::ext_proc::v3::external_processor_server::ExternalProcessor;
 use envoy_types::pb::envoy::service::ext_proc::v3::{ProcessingRequest, ProcessingResponse};
-use tokio::sync::{Semaphore, mpsc};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::body::Context;
 use super::exchange::Exchange;
+use crate::api::answers::{Answers, answers};
 use crate::api::authenticate::caller_as;
 use crate::api::gateway::GatewayConfig;
 use crate::api::service::{Service, Timed, unwinding};
-use crate::api::status::ApiError;
 use crate::ops::auth::CallerRole;
 use crate::ops::traces;
+
+const PROCESS: &str = "envoy.service.ext_proc.v3.ExternalProcessor/Process";
 
 /// The service, for Envoy.
 #[derive(Clone)]
@@ -47,20 +48,20 @@ impl ExtProc {
 
 #[tonic::async_trait]
 impl ExternalProcessor for ExtProc {
-    type ProcessStream = ReceiverStream<Result<ProcessingResponse, Status>>;
+    type ProcessStream = Answers<ProcessingResponse>;
 
     async fn process(
         &self,
         request: Request<Streaming<ProcessingRequest>>,
     ) -> Result<Response<Self::ProcessStream>, Status> {
-        let place = self.service.stream_place().map_err(ApiError::into_status)?;
-        let caller =
-            caller_as(request.extensions(), CallerRole::Check).map_err(ApiError::into_status)?;
         let parent = traces::parent(request.metadata());
+        let caller = caller_as(request.extensions(), CallerRole::Check);
+        let opened = caller.and_then(|caller| Ok((caller, self.service.stream_place()?)));
+        let (caller, place) = opened.map_err(|e| Timed::new(PROCESS, &parent).refuse(e))?;
         let policy = request.metadata().get(crate::api::POLICY);
         let policy = policy.and_then(|v| v.to_str().ok()).unwrap_or_default();
         let policy = policy.to_owned();
-        let (answers, receiver) = mpsc::channel(1);
+        let (answers, end, stream) = answers();
         let mut processor = self.clone();
         processor.service = self.service.of(&caller);
         tokio::spawn(async move {
@@ -69,17 +70,12 @@ impl ExternalProcessor for ExtProc {
                 let exchange = Exchange::new(processor.context(), guard, caller.tenant, policy);
                 exchange.run(request.into_inner(), &answers).await
             };
-            let done = Timed::new(
-                "envoy.service.ext_proc.v3.ExternalProcessor/Process",
-                &parent,
-            )
-            .run(unwinding(work))
-            .await;
+            let done = Timed::new(PROCESS, &parent).run(unwinding(work)).await;
             drop(place); // before the caller knows, who may come again at once
             if let Err(error) = done {
-                let _ = answers.send(Err(error.into_status())).await;
+                let _ = end.send(error.into_status());
             }
         });
-        Ok(Response::new(ReceiverStream::new(receiver)))
+        Ok(Response::new(stream))
     }
 }

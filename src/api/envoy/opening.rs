@@ -1,5 +1,7 @@
 //! What the headers of a request decide: how its body is read, and by which policy.
 
+use std::borrow::Cow;
+
 use envoy_types::pb::envoy::config::core::v3::Metadata;
 use envoy_types::pb::google::protobuf::value::Kind;
 
@@ -8,7 +10,7 @@ use super::reply::NAMESPACE;
 use crate::api::chat::scan::Asked;
 use crate::api::chat::{Format, normalised};
 use crate::api::gateway::UnknownPaths;
-use crate::guard::{Guard, OnError};
+use crate::guard::{Guard, Role};
 
 /// How a request is read.
 pub(super) struct Opened {
@@ -27,16 +29,16 @@ pub(super) fn open<'h>(
     asked: &mut Asked,
     path: &str,
     metadata: Option<&Metadata>,
-    header: impl Fn(&str) -> Option<&'h str>,
+    header: impl Fn(&str) -> Option<Cow<'h, str>>,
 ) -> Result<Option<Opened>, Refusal> {
     let config = context.config;
     let path = normalised(path);
-    asked.id = context.service.name(header("x-request-id"));
+    asked.id = context.service.name(header("x-request-id").as_deref());
     if asked.policy.is_empty() {
         let named = config.policy_header.as_deref().and_then(header);
         asked.policy = metadata
             .and_then(policy_of)
-            .or(named)
+            .or(named.as_deref())
             .unwrap_or_else(|| config.policy_of_path(&path))
             .to_owned();
     }
@@ -62,7 +64,8 @@ pub(super) fn open<'h>(
     match guard.policy(&asked.policy) {
         Ok(policy) => Ok(Some(Opened {
             format,
-            fails_closed: policy.on_error == OnError::Closed,
+            // Of a body that cannot be read nobody knows who speaks in it.
+            fails_closed: policy.fails_closed(&Role::ALL),
         })),
         // Nobody knows whether it would fail open.
         Err(error) => Err(Refusal {

@@ -1,5 +1,6 @@
 //! Answers as Envoy reads them.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use envoy_types::pb::envoy::config::core::v3::{HeaderMap, HeaderValue, HeaderValueOption};
@@ -21,16 +22,17 @@ pub(super) const NAMESPACE: &str = "portcullis";
 /// Bytes of a part of a body that streams, as Envoy recommends.
 const CHUNK: usize = 64 << 10;
 
-/// The value of a header; the first where it is given several times.
-pub(super) fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+/// The value of a header; the first where it is given several times. What of it is no text is U+FFFD: a header
+/// that cannot be read is there.
+pub(super) fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<Cow<'h, str>> {
     let header = headers
         .headers
         .iter()
         .find(|h| h.key.eq_ignore_ascii_case(name))?;
-    match header.raw_value.is_empty() {
-        true => Some(&header.value),
-        false => std::str::from_utf8(&header.raw_value).ok(),
-    }
+    Some(match header.raw_value.is_empty() {
+        true => Cow::Borrowed(&header.value),
+        false => String::from_utf8_lossy(&header.raw_value),
+    })
 }
 
 /// Headers to change.

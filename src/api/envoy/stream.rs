@@ -4,7 +4,7 @@
 //! until its parts of them are released, and those behind it wait for it, so that their order stays. A text
 //! that is repeated as a whole when its parts have gone by is not checked again: it passes as they did.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -13,12 +13,13 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::body::{Context, Direction, Refusal, hold};
 use crate::api::chat::events::{Channel, Event};
-use crate::api::chat::scan::Asked;
+use crate::api::chat::scan::{Asked, is_quick};
 use crate::api::chat::sse::{Events, data};
 use crate::api::chat::{Edit, Format, Passage, Place, Unreadable, apply};
 use crate::api::service::Service;
 use crate::api::status::ApiError;
 use crate::api::summary::Summary;
+use crate::aside::aside;
 use crate::guard::{Action, Guard, OutputCheck, OutputGuard, Released, Replacement, Role};
 
 /// Texts of one stream at once.
@@ -189,11 +190,20 @@ impl<'g> EventStream<'g> {
 
     /// What may still pass of a stream that may not go on, and its end.
     pub(super) fn cut(&mut self, refusal: &Refusal) -> Vec<u8> {
+        self.broke_off(&refusal.message);
         let mut out = self.release();
         let (status, code) = (refusal.status, refusal.code);
         let event = self.format.error_event(status, code, &refusal.message);
         out.extend(event.into_bytes());
         out
+    }
+
+    /// Puts on record why texts that began to stream have no verdict, if there are any.
+    pub(super) fn broke_off(&self, why: &str) {
+        if self.texts.values().any(|spoken| spoken.guard.is_some()) {
+            self.service
+                .broke_off(&self.asked.tenant, &self.asked.id, why);
+        }
     }
 
     /// Takes an event in; one that cannot be read waits for who wants it all the same.
@@ -248,7 +258,7 @@ impl<'g> EventStream<'g> {
         let text = std::str::from_utf8(raw).map_err(|_| unreadable("an event is not UTF-8"))?;
         let cannot = |e: Unreadable| unreadable(&format!("an event cannot be read: {e}"));
         let (data, at) = data(text).map_err(cannot)?.unwrap_or_default();
-        let event = Event::read(&self.format, &data).map_err(cannot)?;
+        let event = aside(is_quick(raw), || Event::read(&self.format, &data)).map_err(cannot)?;
         self.end_others(&event, summary).await?;
         let mut parts = Vec::new();
         for (channel, literal) in &event.deltas {
@@ -260,10 +270,16 @@ impl<'g> EventStream<'g> {
                 place: Passage::from(*literal).place(&data),
             });
         }
-        for (choice, role, passage) in &event.wholes {
-            let said = passage.decode();
-            let channel = Channel::whole(*choice, *role, self.wholes);
+        for &(choice, role, mut passage) in &event.wholes {
+            let channel = Channel::whole(choice, role, self.wholes);
             self.wholes += 1;
+            // Arguments that came in pieces were read as they stand.
+            if let Passage::Quoted(literal) = passage
+                && self.went_by(&channel, &literal.decode())
+            {
+                passage = literal.into();
+            }
+            let said = passage.decode();
             self.repeat(context, &channel, &said, summary).await?;
             parts.push(Part {
                 channel,
@@ -328,9 +344,10 @@ impl<'g> EventStream<'g> {
                     conversation: None,
                     timeout: Duration::from_millis(context.config.deadline_ms),
                 };
+                let output = OutputGuard::new(self.guard, check.clone()).map_err(failed)?;
                 let begun = self.service.begins(&check).await;
                 begun.map_err(|e| Refusal::failed(Direction::Response, &e))?;
-                none.insert(OutputGuard::new(self.guard, check).map_err(failed)?)
+                none.insert(output)
             }
         };
         let released = output.push(said).await.map_err(failed)?;
@@ -354,19 +371,11 @@ impl<'g> EventStream<'g> {
         if self.texts.len() + self.over.len() >= 2 * MOST_TEXTS {
             return Err(too_many());
         }
-        let digest = Sha256::digest(said).into();
-        let key = (channel.role, digest);
+        let key = (channel.role, Sha256::digest(said).into());
         if !self.over.contains_key(&key) {
-            let went_by = |(other, spoken): &(&Channel, &Spoken<'_>)| {
-                (other.choice, other.role) == (channel.choice, channel.role)
-                    && spoken.guard.is_some()
-                    && spoken.said == said.len()
-                    && spoken.digest() == Some(digest)
-            };
-            let went_by = self.texts.iter().filter(went_by);
-            let went_by: Vec<Channel> = went_by.map(|(channel, _)| channel.clone()).collect();
-            let ends = |channel: &Channel| went_by.contains(channel);
-            self.end(ends, summary).await?;
+            let same = self.under_way(channel, said.len(), key.1);
+            let same: Vec<Channel> = same.cloned().collect();
+            self.end(|channel| same.contains(channel), summary).await?;
         }
         if let Some(replaced) = self.over.get(&key) {
             let spoken = Spoken {
@@ -381,6 +390,29 @@ impl<'g> EventStream<'g> {
         self.end(|c| c == channel, summary).await
     }
 
+    /// Whether a text that is there at once has come in parts.
+    fn went_by(&self, whole: &Channel, said: &str) -> bool {
+        let digest = Sha256::digest(said).into();
+        self.over.contains_key(&(whole.role, digest))
+            || self.under_way(whole, said.len(), digest).next().is_some()
+    }
+
+    /// The texts with this digest that have come in parts and are not over, in the place of `whole`.
+    fn under_way(
+        &self,
+        whole: &Channel,
+        length: usize,
+        digest: [u8; 32],
+    ) -> impl Iterator<Item = &Channel> {
+        let same = move |(other, spoken): &(&Channel, &Spoken<'_>)| {
+            (other.choice, other.role) == (whole.choice, whole.role)
+                && spoken.guard.is_some()
+                && spoken.said == length
+                && spoken.digest() == Some(digest)
+        };
+        self.texts.iter().filter(same).map(|(channel, _)| channel)
+    }
+
     /// Ends the texts of a choice that has gone on to another (from its reasoning to its answer, from one
     /// tool call to the next), so that they do not hold it up: once, for one that goes on again is not over.
     /// Where texts are repeated, the repetition ends them.
@@ -390,7 +422,7 @@ impl<'g> EventStream<'g> {
         summary: &mut Summary,
     ) -> Result<(), Refusal> {
         let said = event.deltas.iter().filter(|(_, l)| !l.decode().is_empty());
-        let said: Vec<&Channel> = said.map(|(channel, _)| channel).collect();
+        let said: BTreeSet<&Channel> = said.map(|(channel, _)| channel).collect();
         if said.is_empty() || self.repeats() {
             return Ok(());
         }

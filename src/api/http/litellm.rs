@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::call::Call;
+use crate::api::chat::speaker;
 use crate::api::gateway::CannotRedact;
 use crate::api::json;
 use crate::api::status::ApiError;
@@ -167,12 +168,7 @@ impl<'m> Roles<'m> {
     fn of(rows: &'m [Value], input: InputType) -> Self {
         let mut of: HashMap<&str, VecDeque<Role>> = HashMap::new();
         for row in rows {
-            let role = match row["role"].as_str() {
-                Some("system" | "developer") => Role::System,
-                Some("assistant") => Role::Assistant,
-                Some("tool" | "function") => Role::Tool,
-                _ => Role::User,
-            };
+            let role = speaker(row["role"].as_str());
             let content = &row["content"];
             let parts = content.as_array().into_iter().flatten();
             let texts = parts.map(|part| &part["text"]).chain([content]);

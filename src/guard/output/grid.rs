@@ -13,8 +13,7 @@ use crate::detect::Source;
 use crate::guard::gather::built_in_report;
 use crate::guard::policy::Policies;
 use crate::guard::{
-    Check, CheckError, DetectorReport, DetectorState, Finding, Guard, OnError, Segment, Selection,
-    Verdict,
+    Check, CheckError, DetectorReport, DetectorState, Finding, Guard, Segment, Selection, Verdict,
 };
 
 /// Stands in reports for windows that could not be scanned at all.
@@ -98,13 +97,6 @@ impl OutputGuard<'_> {
         windows
     }
 
-    /// Whether a detector that reads the stream fails closed.
-    fn fails_closed(&self) -> bool {
-        let rules = self.policy.rules.values();
-        let mut rules = rules.filter(|rule| rule.roles.contains(&self.asked.role));
-        rules.any(|rule| rule.on_error == OnError::Closed)
-    }
-
     /// Whether the pattern matches the window as it is written, too.
     fn stands_bare(&self, window: &Window, finding: &Finding) -> bool {
         let catalog = self.guard.catalog();
@@ -133,7 +125,7 @@ impl OutputGuard<'_> {
                 report.state = DetectorState::Failed;
                 report.reason = Some(error.to_string());
                 merge(&mut self.reports, report);
-                if self.fails_closed() {
+                if self.policy.fails_closed(&[self.asked.role]) {
                     self.blocked = true;
                     self.reason = Some(format!("a part could not be scanned: {error}"));
                 }

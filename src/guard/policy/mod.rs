@@ -159,6 +159,17 @@ impl Policy {
         ]
     }
 
+    /// Whether what could not be read at all does not pass, where one of `roles` may have said it: where the policy
+    /// fails closed, or a detector that would have read it.
+    #[must_use]
+    pub fn fails_closed(&self, roles: &[Role]) -> bool {
+        let mut rules = self.rules.values();
+        self.on_error == OnError::Closed
+            || rules.any(|rule| {
+                rule.on_error == OnError::Closed && roles.iter().any(|r| rule.roles.contains(r))
+            })
+    }
+
     /// What stands in a text instead of a finding of `detector` with `label`.
     #[must_use]
     pub fn redaction(&self, detector: &str, label: &str) -> Redaction {
@@ -212,6 +223,42 @@ impl Rule {
             },
             redaction: Redaction::default(),
             label_redactions: BTreeMap::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_fails_closed_by_its_own_word_or_that_of_a_detector_which_reads_the_role() {
+        let rule = |on_error, role| Rule {
+            action: Action::Block,
+            on_error,
+            roles: vec![role],
+            thresholds: BTreeMap::new(),
+            role_thresholds: BTreeMap::new(),
+            role_actions: BTreeMap::new(),
+            label_actions: BTreeMap::new(),
+            redaction: Redaction::default(),
+            label_redactions: BTreeMap::new(),
+        };
+        let (open, closed) = (OnError::Open, OnError::Closed);
+        for (own, of_detector, role, expected) in [
+            (open, open, Role::User, false),
+            (open, closed, Role::User, true),
+            (open, closed, Role::Tool, false),
+            (closed, open, Role::User, true),
+            (closed, open, Role::Tool, true),
+        ] {
+            let mut policy = Policy::built_in(&[]);
+            policy.on_error = own;
+            let rules = [("d".to_owned(), rule(of_detector, Role::User))];
+            policy.rules = rules.into();
+            assert_eq!(policy.fails_closed(&[role]), expected);
+            let any = own == closed || of_detector == closed;
+            assert_eq!(policy.fails_closed(&Role::ALL), any);
         }
     }
 }
