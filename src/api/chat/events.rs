@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use super::items::{self, Item};
-use super::json::{self, Members, Value, elements, members};
+use super::json::{self, Members, Value, members};
 use super::part::Part;
-use super::texts::{DEPTH, Unreadable, select, texts_within};
+use super::texts::{BESIDE, DEPTH, Unreadable, select, texts_within};
 use super::{Format, Literal, Passage};
 use crate::guard::Role;
 
@@ -165,18 +165,27 @@ impl<'b> Event<'b> {
     }
 
     fn choices(&mut self, raw: &'b RawValue) -> Result<(), Unreadable> {
-        for choice in members(raw).all("choices").flat_map(elements) {
-            let choice = members(choice);
+        let part = Part::of(Role::Assistant);
+        let root = members(raw);
+        for choice in root.all("choices").flat_map(items::items).map(members) {
             let index = choice.number("index").unwrap_or(0);
-            self.strings(index, "completion", 0, &choice, "text");
-            for delta in choice.all("delta").chain(choice.all("message")) {
-                self.openai(index, &members(delta))?;
+            for (key, value) in choice.named() {
+                match &*key.to_ascii_lowercase() {
+                    "text" => self.content(index, (part, "completion"), value, DEPTH)?,
+                    "logprobs" => self.echoes.push(value.get()),
+                    "delta" | "message" => match json::open(value) {
+                        Value::Object(delta) => self.openai(index, &delta)?,
+                        _ => self.content(index, (part, "content"), value, DEPTH)?,
+                    },
+                    key if part.skips(key, value) => {}
+                    key => self.content(index, (part, key), value, DEPTH)?,
+                }
             }
-            self.echoes
-                .extend(choice.all("logprobs").map(RawValue::get));
         }
-        for error in members(raw).all("error") {
-            self.whole(0, Item::under("error", error, DEPTH)?);
+        for key in BESIDE.into_iter().chain(["error"]) {
+            for value in root.all(key) {
+                self.whole(0, Item::under(key, value, DEPTH)?);
+            }
         }
         Ok(())
     }
@@ -194,17 +203,36 @@ impl<'b> Event<'b> {
         for audio in delta.all("audio") {
             self.strings(choice, "audio", 0, &members(audio), "transcript");
         }
-        for call in delta.all("tool_calls").flat_map(elements) {
+        for call in delta.all("tool_calls").flat_map(items::items) {
             let call = members(call);
             let index = call.number("index").unwrap_or(0);
-            for function in call.all("function").chain(call.all("custom")) {
-                let function = members(function);
-                self.strings(choice, "tool_call", index, &function, "arguments");
-                self.strings(choice, "tool_call", index, &function, "input");
-            }
+            self.call(choice, ("tool_call", index), part, &call)?;
         }
         for call in delta.all("function_call") {
-            self.strings(choice, "function_call", 0, &members(call), "arguments");
+            self.call(choice, ("function_call", 0), part, &members(call))?;
+        }
+        Ok(())
+    }
+
+    /// The next part of what a tool is called with; what else a call has is there at once.
+    fn call(
+        &mut self,
+        choice: u64,
+        (name, index): (&'static str, u64),
+        of: Part,
+        call: &Members<'b>,
+    ) -> Result<(), Unreadable> {
+        let part = of.under("tool_calls", call);
+        for (key, value) in call.named() {
+            match (&*key.to_ascii_lowercase(), json::open(value)) {
+                ("function" | "custom", Value::Object(inner)) => {
+                    self.call(choice, (name, index), part, &inner)?;
+                }
+                ("arguments" | "args" | "input", Value::String(literal)) => {
+                    self.push(choice, name, index, literal);
+                }
+                (key, _) => self.whole(choice, Item::within(part, key, value, DEPTH)?),
+            }
         }
         Ok(())
     }

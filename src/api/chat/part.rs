@@ -159,7 +159,7 @@ const PLACES: [&str; 20] = [
 ];
 /// Keys of what is known whose strings say nothing to people or models: kinds, names of things, settings,
 /// pictures and files, definitions of tools.
-const MARKS: [&str; 54] = [
+const MARKS: [&str; 57] = [
     "type",
     "id",
     "name",
@@ -208,6 +208,9 @@ const MARKS: [&str; 54] = [
     "video_url",
     "audio_url",
     "native_finish_reason",
+    "content_filter_results",
+    "content_filter_offsets",
+    "matched_stop",
     "obfuscation",
     "prompt_cache_breakpoint",
     "tools",

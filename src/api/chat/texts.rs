@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 
 use super::items::{self, Item};
-use super::json::{self, Members, Token, Value, elements, members};
+use super::json::{self, Members, Token, Value};
 use super::{Format, Literal, Passage};
 use crate::guard::Role;
 
@@ -46,6 +46,8 @@ const SAID: [&str; 7] = [
     "function_call",
     "audio",
 ];
+/// Keys of an answer for what was found on the way to it.
+pub(super) const BESIDE: [&str; 2] = ["citations", "search_results"];
 /// Texts of one body.
 pub(super) const MOST_TEXTS: usize = 16 << 10;
 
@@ -121,28 +123,19 @@ impl<'b> Texts<'b> {
         raw: &'b RawValue,
         root: &Members<'b>,
     ) -> Result<(), Unreadable> {
-        for choice in root.all("choices").flat_map(elements) {
-            let choice = members(choice);
-            for message in choice.all("message").chain(choice.all("delta")) {
-                self.item(Role::Assistant, "message", message)?;
-            }
-            self.strings(Role::Assistant, &choice, "text")?;
-            self.echoes(&choice);
-        }
+        self.items(Role::Assistant, root, "choices")?;
         self.echoes(root);
         if *format == Format::Responses && root.all("type").next().is_some() {
             // An item by itself.
             return self.item(Role::Assistant, "", raw);
         }
-        for said in SAID.into_iter().chain(["output", "error"]) {
+        for said in SAID.into_iter().chain(["output", "error"]).chain(BESIDE) {
             self.items(Role::Assistant, root, said)?;
         }
         for listed in root.all("data").flat_map(items::items) {
             match json::open(listed) {
                 Value::Object(one) if one.all("choices").next().is_some() => {
-                    for choice in one.all("choices").flat_map(elements) {
-                        self.item(Role::Assistant, "choices", choice)?;
-                    }
+                    self.items(Role::Assistant, &one, "choices")?;
                 }
                 _ => self.item(Role::Assistant, "data", listed)?,
             }
@@ -321,6 +314,50 @@ mod tests {
                 (Role::Tool, "plain"),
             ])
         );
+    }
+
+    #[test]
+    fn whatever_a_choice_says_is_read() {
+        let answer = r#"{"citations":["c"],"search_results":[{"title":"s"}],"choices":[{"index":0,
+            "finish_reason":"stop","content_filter_results":{"hate":{"severity":"safe"}},"reasoning":"r",
+            "content":"x","message":{"role":"assistant","content":"a","tool_calls":{"function":{"arguments":"b"}}}}]}"#;
+        let said = said(Texts::of_response(&Format::Chat, answer));
+        let said: Vec<String> = said.into_iter().map(|(_, text)| text).collect();
+        assert_eq!(said, ["r", "x", "a", "b", "c", "s"]);
+
+        for (event, deltas, wholes) in [
+            (
+                r#"{"citations":["c"],"choices":[{"delta":"a","finish_reason":"x"}]}"#,
+                "a",
+                "c",
+            ),
+            (
+                r#"{"choices":[{"delta":["a","b"],"content_filter_results":{"hate":{"severity":"safe"}}}]}"#,
+                "ab",
+                "",
+            ),
+            (
+                r#"{"choices":[{"reasoning":"r","delta":{"tool_calls":{"name":"n","arguments":"a"}}}]}"#,
+                "ra",
+                "",
+            ),
+            (
+                r#"{"choices":[{"delta":{"tool_calls":[{"id":"i","type":"function","args":"a","note":"w"}]}}]}"#,
+                "a",
+                "w",
+            ),
+            (
+                r#"{"choices":[{"delta":{"tool_calls":[{"function":{"name":"n","arguments":{"k":"w"}}}]}}]}"#,
+                "",
+                "k: w\n",
+            ),
+        ] {
+            let read = Event::read(&Format::Chat, event).unwrap();
+            let said = read.deltas.iter().map(|(_, literal)| literal.decode());
+            assert_eq!(said.collect::<String>(), deltas, "{event}");
+            let said = read.wholes.iter().map(|(_, _, passage)| passage.decode());
+            assert_eq!(said.collect::<String>(), wholes, "{event}");
+        }
     }
 
     #[test]
