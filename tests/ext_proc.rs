@@ -523,14 +523,7 @@ async fn arguments_of_calls_are_repeated_as_they_were_said() {
         Asked::ResponseBody(body(events)),
     ];
     let said = exchange(&server, FULL_DUPLEX, messages).await.unwrap();
-    let parts = said.into_iter().filter_map(|r| match r.response {
-        Some(Said::ResponseBody(body)) => match body.response?.body_mutation?.mutation? {
-            Mutation::StreamedResponse(part) => Some(part.body),
-            _ => None,
-        },
-        _ => None,
-    });
-    let passed = String::from_utf8(parts.flatten().collect()).unwrap();
+    let passed = String::from_utf8(streamed(said)).unwrap();
     let mut pieces = String::new();
     let mut wholes = Vec::new();
     for data in passed
@@ -547,6 +540,69 @@ async fn arguments_of_calls_are_repeated_as_they_were_said() {
         pieces.contains("[EMAIL]") && !pieces.contains("ann@"),
         "{passed}"
     );
+    let read: Value = serde_json::from_str(&pieces).unwrap();
+    assert_eq!(read["ssn"], "[SSN]", "{pieces}");
     assert_eq!(wholes, [pieces.clone(), pieces.clone(), pieces], "{passed}");
     server.stop().await;
+}
+
+/// A number of a streamed call that is redacted becomes a string, whatever the provider's form.
+#[tokio::test(flavor = "multi_thread")]
+async fn streamed_arguments_stay_json() {
+    let server = TestServer::start(config(bundled())).await;
+    let arguments =
+        r#"{"card": 4539148803436467, "amount": 12, "say": "my card is 4539148803436467"}"#;
+    type Event = fn(&str) -> Value;
+    let chat: Event = |part| json!({"choices": [{"delta": {"tool_calls": [{"index": 0, "function": {"arguments": part}}]}}]});
+    let anthropic: Event = |part| {
+        let delta = json!({"type": "input_json_delta", "partial_json": part});
+        json!({"type": "content_block_delta", "index": 0, "delta": delta})
+    };
+    let places: [(&str, Event, &str); 2] = [
+        (
+            "/v1/chat/completions",
+            chat,
+            "/choices/0/delta/tool_calls/0/function/arguments",
+        ),
+        ("/v1/messages", anthropic, "/delta/partial_json"),
+    ];
+    for (path, event, place) in places {
+        let parts = arguments.as_bytes().chunks(9);
+        let parts = parts.map(|part| event(std::str::from_utf8(part).unwrap()));
+        let events: String = parts.map(|event| format!("data: {event}\n\n")).collect();
+        let messages = vec![
+            Asked::RequestHeaders(headers(&[(":path", path)])),
+            Asked::RequestBody(body("{}")),
+            answer("text/event-stream", "200"),
+            Asked::ResponseBody(body(events)),
+        ];
+        let said = exchange(&server, FULL_DUPLEX, messages).await.unwrap();
+        let passed = String::from_utf8(streamed(said)).unwrap();
+        let datas = passed
+            .lines()
+            .filter_map(|line| line.strip_prefix("data: "));
+        let pieces: String = datas
+            .filter_map(|data| {
+                let event: Value = serde_json::from_str(data).unwrap();
+                Some(event.pointer(place)?.as_str()?.to_owned())
+            })
+            .collect();
+        let read: Value = serde_json::from_str(&pieces).unwrap();
+        assert_eq!(read["card"], "[CREDIT_CARD]", "{pieces}");
+        assert_eq!(read["amount"], 12, "{pieces}");
+        assert_eq!(read["say"], "my card is [CREDIT_CARD]", "{pieces}");
+    }
+    server.stop().await;
+}
+
+/// The bytes of answers that are streamed.
+fn streamed(said: Vec<ProcessingResponse>) -> Vec<u8> {
+    let parts = said.into_iter().filter_map(|r| match r.response {
+        Some(Said::ResponseBody(body)) => match body.response?.body_mutation?.mutation? {
+            Mutation::StreamedResponse(part) => Some(part.body),
+            _ => None,
+        },
+        _ => None,
+    });
+    parts.flatten().collect()
 }

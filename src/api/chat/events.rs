@@ -21,6 +21,14 @@ const TEXTS: [&str; 7] = [
     "content",
     "output_text",
 ];
+/// Parts that are JSON.
+const ARGUMENTS: [&str; 5] = [
+    "tool_call",
+    "function_call",
+    "partial_json",
+    "function_call_arguments",
+    "mcp_call_arguments",
+];
 /// The part of texts that are there at once.
 const WHOLE: &str = "whole";
 
@@ -44,6 +52,11 @@ impl Channel {
             part: WHOLE.into(),
             index,
         }
+    }
+
+    /// Whether it is JSON: what tools are called with.
+    pub(in super::super) fn holds_json(&self) -> bool {
+        ARGUMENTS.contains(&&*self.part)
     }
 
     /// Whether it is such a text.
@@ -228,8 +241,11 @@ impl<'b> Event<'b> {
                 ("function" | "custom", Value::Object(inner)) => {
                     self.call(choice, (name, index), part, &inner)?;
                 }
-                ("arguments" | "args" | "input", Value::String(literal)) => {
+                ("arguments" | "args", Value::String(literal)) => {
                     self.push(choice, name, index, literal);
+                }
+                ("input", Value::String(literal)) => {
+                    self.push(choice, "tool_input", index, literal);
                 }
                 (key, _) => self.whole(choice, Item::within(part, key, value, DEPTH)?),
             }

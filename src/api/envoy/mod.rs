@@ -19,6 +19,7 @@ mod half;
 mod opening;
 mod reply;
 mod stream;
+mod strings;
 
 pub(super) use ext_authz::ExtAuthz;
 pub(super) use ext_proc::ExtProc;

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::body::{Context, Direction, Refusal, hold};
+use super::strings::Strings;
 use crate::api::chat::events::{Channel, Event};
 use crate::api::chat::scan::{Asked, is_quick};
 use crate::api::chat::sse::{Events, data};
@@ -100,6 +101,8 @@ struct Spoken<'g> {
     released: usize,
     /// What was replaced in events that still wait.
     replaced: Vec<Replacement>,
+    /// Its strings, if it is JSON.
+    strings: Option<Strings>,
     /// All of it, where it may come again as a whole.
     heard: Option<Heard>,
 }
@@ -321,10 +324,14 @@ impl<'g> EventStream<'g> {
         let spoken = self.texts.entry(channel.clone());
         let spoken = spoken.or_insert_with(|| Spoken {
             heard: repeats.then(Heard::default),
+            strings: channel.holds_json().then(Strings::default),
             ..Spoken::default()
         });
         let start = spoken.said;
         spoken.said += said.len();
+        if let Some(strings) = &mut spoken.strings {
+            strings.say(said);
+        }
         if let Some(heard) = &mut spoken.heard {
             heard.digest.update(said);
         }
@@ -570,6 +577,11 @@ impl Spoken<'_> {
         for replacement in &mut replaced {
             replacement.span.start += self.before;
             replacement.span.end += self.before;
+            if let Some(strings) = &self.strings
+                && strings.is_bare(&replacement.span)
+            {
+                replacement.text = format!("\"{}\"", replacement.text);
+            }
         }
         if let Some(heard) = &mut self.heard {
             heard.replaced.extend_from_slice(&replaced);
