@@ -202,6 +202,7 @@ impl<'t> Site<'t> {
             only(whole) && only(part) && (part.len() < 3 || whole.len() < 2)
         })
     }
+
     /// The decimal digits of the match, separators dropped.
     pub(super) fn digits(&self) -> Vec<u32> {
         let mut digits = Vec::with_capacity(self.text.len());
@@ -301,7 +302,8 @@ pub(super) struct Rule {
     pub id: &'static str,
     /// What it finds.
     pub label: &'static str,
-    /// Regular expression, matched as far as it goes; its first group that matches, if it has one, is what is reported.
+    /// Regular expression, matched as far as it goes; its first group that matches, if it has one, is what
+    /// is reported.
     pub pattern: &'static str,
     /// What is reported instead, behind the match.
     pub value: Option<Value>,
