@@ -11,7 +11,7 @@ use regex_automata::{Anchored, Input, MatchKind, meta};
 use super::PatternError;
 use super::context::WORDS;
 use super::rule::{Check, FLOOR, Rule, Shape, Start, Value};
-use super::sign;
+use super::{sign, work};
 
 /// A topic's number within a lexer.
 pub(super) type TopicId = u16;
@@ -246,6 +246,7 @@ impl Group {
         byte: u8,
         ended: impl FnMut(usize),
     ) -> (StateID, bool) {
+        work::count(1);
         let state = self.dfa.next_state(state, byte);
         let goes_on = !self.dfa.is_special_state(state) || self.look(state, ended);
         (state, goes_on)

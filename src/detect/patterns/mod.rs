@@ -11,7 +11,9 @@
 //!
 //! A leaf: it knows no model and no policy. Positions are bytes of the text.
 
+mod candidate;
 mod checks;
+mod contest;
 mod context;
 mod custom;
 mod entropy;
@@ -25,8 +27,13 @@ mod scanner;
 mod secret_checks;
 mod secrets;
 mod sign;
+mod starts;
 mod stream;
 mod table;
+mod topics;
+mod view;
+mod walk;
+mod work;
 
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};

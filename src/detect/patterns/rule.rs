@@ -1,7 +1,9 @@
 //! What a rule is: a shape, what must hold around it, and how much each kind of evidence weighs.
 
 use super::context::Topic;
-use super::escape;
+use super::lexer::MAX_MATCH;
+use super::view::LOOK;
+use super::{escape, work};
 
 /// The least score that is reported.
 pub(super) const FLOOR: f32 = 0.5;
@@ -267,26 +269,33 @@ pub(super) struct Value {
 }
 
 impl Value {
-    /// How many bytes at the beginning of `text` are the run, no more than the most.
-    pub(super) fn run(&self, text: &str) -> usize {
+    /// How many bytes at the beginning of `text` are the run, no more than the most, of which `known` are known
+    /// from a text that ended there.
+    pub(super) fn run(&self, text: &str, known: usize) -> usize {
         let bytes = text.as_bytes();
         match bytes.first() {
             Some(&first) if (self.first)(first) => {}
             _ => return 0,
         }
         let most = bytes.len().min(self.length.1);
+        // What an escape is shows behind it.
+        let from = known.saturating_sub(LOOK).max(1);
         let end = |&i: &usize| match bytes.get(i..) {
             Some(rest @ [b, ..]) => !(self.rest)(*b) || *b == b'\\' && escape::separates(rest),
             _ => true,
         };
-        (1..most).find(end).unwrap_or(most)
+        let run = (from..most).find(end).unwrap_or(most);
+        work::count(run.saturating_sub(from));
+        run
     }
 
-    /// The value at the beginning of `text`; like a pattern, it never ends in the middle of a word.
-    pub(super) fn at<'t>(&self, text: &'t str) -> Option<&'t str> {
+    /// The value at the beginning of `text`, a run of `run` bytes; like a pattern, it never ends in the middle of
+    /// a word, unless it is too long to be looked at whole.
+    pub(super) fn at<'t>(&self, text: &'t str, run: usize) -> Option<&'t str> {
         let word = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_';
-        let mut end = self.run(text);
-        while end >= self.length.0 && text.as_bytes().get(end).is_some_and(word) {
+        let mut end = run;
+        while end < MAX_MATCH && end >= self.length.0 && text.as_bytes().get(end).is_some_and(word)
+        {
             end -= 1;
         }
         text.get(..end).filter(|_| end >= self.length.0)
