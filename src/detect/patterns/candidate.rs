@@ -6,7 +6,7 @@ use super::lexer::{Lexer, LexerRule};
 use super::rule::{FLOOR, Shape, Site};
 use super::sign;
 use super::topics::Topics;
-use super::view::{LOOK, View};
+use super::view::{FRONT, View};
 use super::work;
 
 /// What a rule matched.
@@ -91,8 +91,8 @@ impl Candidate {
                 .or(after),
             then: then.map(read),
             told: topic.is_some_and(|topic| spec.topics.contains(&topic)),
-            front: view.around(whole.start.saturating_sub(LOOK)..whole.start),
-            behind: view.around(end..end + LOOK),
+            front: view.around(whole.start.saturating_sub(FRONT)..whole.start),
+            behind: view.around(end..end + spec.look),
         };
         // What is too long to be looked at whole is what it begins as.
         let shape = match long {

@@ -11,6 +11,7 @@ use regex_automata::{Anchored, Input, MatchKind, meta};
 use super::PatternError;
 use super::context::WORDS;
 use super::rule::{Check, FLOOR, Rule, Shape, Start, Value};
+use super::view::LOOK;
 use super::{sign, work};
 
 /// A topic's number within a lexer.
@@ -42,6 +43,7 @@ pub(super) struct LexerRule {
     pub length: Option<fn(&str) -> usize>,
     pub shorter: bool,
     pub endless: bool,
+    pub look: usize,
     /// What is reported stands behind the pattern.
     pub value: Option<Value>,
     /// The pattern again, where a group of it is what is reported.
@@ -125,6 +127,7 @@ impl Lexer {
                 length: rule.length,
                 shorter: rule.shorter,
                 endless: rule.endless,
+                look: rule.look,
                 value: rule.value,
                 group: group_regex(rule.id, rule.pattern)?,
             });
@@ -205,6 +208,14 @@ impl Lexer {
     #[inline(never)]
     pub(super) fn sign(&self, bytes: &[u8]) -> Option<(u8, usize)> {
         sign::read(bytes).filter(|_| self.compete)
+    }
+
+    /// How many bytes behind an entry's match are looked at.
+    pub(super) fn look(&self, entry: Entry) -> usize {
+        match entry {
+            Entry::Topic(_) => LOOK,
+            Entry::Rule(rule) => self.rules.get(rule).map_or(LOOK, |rule| rule.look),
+        }
     }
 
     /// What stands behind an entry's match and belongs to it.

@@ -4,7 +4,7 @@ use super::context::Topic::{
     Bank, Birth, Card, Cvv, Licence, Medical, NationalId, Network, Other, Passport, Phone, Ssn,
     Version, Wallet,
 };
-use super::rule::Start::{Address, Number, Token, Url, Word};
+use super::rule::Start::{Address, Marked, Number, Token, Word};
 use super::rule::{Rule, rule};
 use super::{checks, ids, phone};
 
@@ -38,12 +38,12 @@ pub(super) const RULES: &[Rule] = &[
         .check(checks::email, 0.0),
     rule("email-greek-cyrillic", "EMAIL", Token, r"[0-9_+.Ͱ-ԯ-]{1,64}@(?:[A-Za-z0-9Ͱ-ԯ-]+\.){1,6}[A-Za-zͰ-ԯ]{2,24}", 0.95)
         .check(checks::email, 0.0),
-    rule("url", "URL", Url, concat!(
+    rule("url", "URL", Marked, concat!(
         r"(?i:https?|ftp|wss?)://(?:[A-Za-z0-9_.~%+-]+@)?",
         r"(?:(?:[A-Za-z0-9_%-]+\.){1,16}[A-Za-z0-9_%-]*(?::[0-9]{1,5})?|[A-Za-z0-9_-]+:[0-9]{1,5}|(?i:localhost)|\[[0-9A-Fa-f:.]{2,45}\](?::[0-9]{1,5})?)",
         r#"(?:[/?#](?:(?:&amp;|[!-~--["'<>`{}|\\^,;()]]|\([!-~--["'<>`()]]*\))*(?:[A-Za-z0-9/_=#&%~+\-\]]|\([!-~--["'<>`()]]*\)))?)?"#), 0.95)
         .check(checks::url, 0.0),
-    rule("url-www", "URL", Url, r#"(?i:www)\.(?:[A-Za-z0-9-]+\.){1,6}[A-Za-z]{2,24}(?::[0-9]{1,5})?(?:[/?#](?:(?:&amp;|[!-~--["'<>`{}|\\^,;()]])*[A-Za-z0-9/_=#&%~+\-])?)?"#, 0.9)
+    rule("url-www", "URL", Marked, r#"(?i:www)\.(?:[A-Za-z0-9-]+\.){1,6}[A-Za-z]{2,24}(?::[0-9]{1,5})?(?:[/?#](?:(?:&amp;|[!-~--["'<>`{}|\\^,;()]])*[A-Za-z0-9/_=#&%~+\-])?)?"#, 0.9)
         .check(checks::www, 0.0),
     rule("ipv4", "IP_ADDRESS", Number, r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}", 0.4)
         .check(checks::ipv4, 0.6).near(&[Network], 0.6).unless(&[Version]).within(14),
@@ -54,7 +54,7 @@ pub(super) const RULES: &[Rule] = &[
 
     // Payment.
     rule("card-grouped", "CREDIT_CARD", Number, r"[0-9]{4}(?:-[0-9]{4}){3}|[0-9]{4}(?: [0-9]{4}){3}(?: [0-9]{3})?|[0-9]{4} [0-9]{6} [0-9]{4,5}|[0-9]{4}-[0-9]{6}-[0-9]{4,5}", 0.55)
-        .check(checks::card, 0.9).near(&[Card, Cvv], 0.8).unless(&[Other]).shorter(),
+        .check(checks::card, 0.9).near(&[Card, Cvv], 0.8).unless(&[Other]).looking().shorter(),
     // Behind its month of expiry, before a currency.
     rule("card", "CREDIT_CARD", Number, r"(?:(?:0[1-9]|1[0-2])/(?:20)?[23][0-9](?:/|[ ,;|]{1,2}))?([0-9]{12,19})(?:USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD|BRL|(?i:exp|cvv2?|cvc2?))?", 0.0)
         .check(checks::card, 0.7).near(&[Card, Cvv], 0.8).unless(&[Other]),

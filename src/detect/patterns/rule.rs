@@ -2,7 +2,7 @@
 
 use super::context::Topic;
 use super::lexer::MAX_MATCH;
-use super::view::LOOK;
+use super::view::{FRONT, LOOK};
 use super::{escape, work};
 
 /// The least score that is reported.
@@ -28,8 +28,9 @@ pub(super) enum Start {
     /// As a token, not after `/`, for rules that take any run. An automaton of its own keeps the others
     /// small.
     Run,
-    /// As a word, for what begins with a scheme; apart for the same reason.
-    Url,
+    /// Not after a letter or digit, for what begins with a mark of its own: a scheme, or what a maker's keys begin
+    /// with. Apart for the same reason.
+    Marked,
     /// As a word, not after `:`, `.` or `-`: an address of a network, and not from its second group on.
     Address,
     /// Any character.
@@ -43,7 +44,7 @@ impl Start {
         Self::Number,
         Self::Told,
         Self::Run,
-        Self::Url,
+        Self::Marked,
         Self::Address,
         Self::Anywhere,
     ];
@@ -62,7 +63,7 @@ impl Start {
         if !before.is_ascii() && matches!(second, Some(0xC3..=0xC9)) {
             return Self::Anywhere.bit();
         }
-        let mut open = Self::Anywhere.bit() | Self::Word.bit() | Self::Url.bit();
+        let mut open = Self::Anywhere.bit() | Self::Word.bit() | Self::Marked.bit();
         // U+0370 to U+052F: a run of Greek or Cyrillic goes on, one of ASCII begins.
         let runs = byte.is_ascii() || before.is_ascii() || !matches!(second, Some(0xCD..=0xD4));
         if !matches!(before, b':' | b'.' | b'-') {
@@ -154,31 +155,20 @@ impl<'t> Site<'t> {
         letters > 1 && UNITS.iter().any(same)
     }
 
-    /// Whether the number is one of a row of groups of `width` digits, decimal or hexadecimal, one space
-    /// apart.
-    pub(super) fn in_row(&self, width: usize) -> bool {
-        let digits = |text: &str| {
+    /// The groups of `width` digits, decimal or hexadecimal, that stand one space apart before the match and
+    /// behind it, the nearest first.
+    pub(super) fn row(&self, width: usize) -> [Vec<&'t str>; 2] {
+        let group = |text: &&str| {
             text.len() == width
                 && text.bytes().all(|b| b.is_ascii_hexdigit())
                 && text.bytes().any(|b| b.is_ascii_digit())
         };
-        let number = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_digit() || b"/.-".contains(b));
-        let front = self.front.strip_suffix(' ').is_some_and(|front| {
-            let (rest, last) = front
-                .split_at_checked(front.len().saturating_sub(width))
-                .unwrap_or_default();
-            digits(last) && !number(rest.as_bytes().last())
-        });
-        front
-            || self.behind.strip_prefix(' ').is_some_and(|behind| {
-                let (first, rest) = behind.split_at_checked(width).unwrap_or_default();
-                // A card's month and year of expiry.
-                let expiry = matches!(
-                    first.as_bytes(),
-                    [b'0', b'1'..=b'9', b'2' | b'3', _] | [b'1', b'0'..=b'2', b'2' | b'3', _]
-                );
-                digits(first) && !expiry && !number(rest.as_bytes().first())
-            })
+        let front = self.front.strip_suffix(' ').unwrap_or_default();
+        let behind = self.behind.strip_prefix(' ').unwrap_or_default();
+        [
+            front.rsplit(' ').take_while(group).collect(),
+            behind.split(' ').take_while(group).collect(),
+        ]
     }
 
     /// Whether each group of digits is greater than the one before it, by the same step if `evenly`.
@@ -341,6 +331,8 @@ pub(super) struct Rule {
     /// Whether what goes on beyond [`super::lexer::MAX_MATCH`] is a further match. No other rule of its
     /// start goes so far.
     pub endless: bool,
+    /// How many bytes behind a match its check sees.
+    pub look: usize,
 }
 
 /// A rule found by its shape alone, with weight `base`.
@@ -368,6 +360,7 @@ pub(super) const fn rule(
         length: None,
         shorter: false,
         endless: false,
+        look: LOOK,
     }
 }
 
@@ -423,6 +416,12 @@ impl Rule {
     /// Of a length that its beginning tells.
     pub(super) const fn long(mut self, length: fn(&str) -> usize) -> Self {
         self.length = Some(length);
+        self
+    }
+
+    /// With a check that sees as much behind a match as before it.
+    pub(super) const fn looking(mut self) -> Self {
+        self.look = FRONT;
         self
     }
 

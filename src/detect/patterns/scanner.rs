@@ -10,7 +10,7 @@ use super::lexer::{Entry, Lexer, TopicId};
 use super::rule::Start;
 use super::starts;
 use super::topics::{Topics, word_ends};
-use super::view::{LOOK, View};
+use super::view::{FRONT, View};
 use super::walk::{Cut, End, Walk};
 use super::work;
 
@@ -50,7 +50,7 @@ impl Scanner {
 
     /// The first byte that is still looked at.
     pub(super) fn needed(&self) -> usize {
-        self.at.saturating_sub(LOOK)
+        self.at.saturating_sub(FRONT)
     }
 
     /// Reads on as far as `view` decides, whatever may follow it.
@@ -228,7 +228,7 @@ impl Scanner {
             if let Some(value) = lexer.value(end.entry).filter(|_| looks) {
                 end.run = value.run(view.slice(end.at..view.end()), end.run);
             }
-            whole &= view.last || end.at + end.run + LOOK <= view.end();
+            whole &= view.last || end.at + end.run + lexer.look(end.entry) <= view.end();
         }
         whole
     }

@@ -4,8 +4,11 @@ use std::ops::Range;
 
 use super::escape::{self, Reading};
 
-/// Bytes a check may see before a match and behind it: two characters.
+/// Bytes a check sees behind a match, unless its rule says otherwise: two characters.
 pub(super) const LOOK: usize = 8;
+
+/// Bytes a check sees before a match: four groups of four digits, and what stands before them.
+pub(super) const FRONT: usize = 24;
 
 /// The part of the text that is at hand: from byte `base` of the whole.
 #[derive(Debug, Clone, Copy)]
