@@ -58,7 +58,10 @@ pub(super) const RULES: &[Rule] = &[
     // Behind its month of expiry, before a currency.
     rule("card", "CREDIT_CARD", Number, r"(?:(?:0[1-9]|1[0-2])/(?:20)?[23][0-9](?:/|[ ,;|]{1,2}))?([0-9]{12,19})(?:USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD|BRL|(?i:exp|cvv2?|cvc2?))?", 0.0)
         .check(checks::card, 0.7).near(&[Card, Cvv], 0.8).unless(&[Other]),
-    rule("card-joined", "CREDIT_CARD", Word, "(?i:card|cc|visa|mastercard|amex)(?i:no|nr|num|number)?[:#=]?([0-9]{12,19})", 0.2)
+    rule("card-separated", "CREDIT_CARD", Number, r"[0-9]{4}(?:(?:/[0-9]{4}){3}|(?:\.[0-9]{4}){3})", 0.2)
+        .check(checks::proven_card, 0.9),
+    // Behind a name, or a `B` on a magnetic stripe.
+    rule("card-joined", "CREDIT_CARD", Word, "(?:(?i:card|cc|visa|mastercard|amex)(?i:no|nr|num|number)?[:#=]?|B)([0-9]{12,19})", 0.2)
         .check(checks::proven_card, 0.9),
     rule("cvv", "CVV", Number, r"[0-9]{3,4}", 0.0)
         .check(checks::alone, 0.0).near(&[Cvv], 0.85).within(12),
@@ -94,7 +97,7 @@ pub(super) const RULES: &[Rule] = &[
     // Numbers of persons, by country.
     rule("us-ssn", "SSN", Number, "[0-9]{3}-[0-9]{2}-[0-9]{4}", 0.0)
         .check(checks::ssn, 0.65).near(&[Ssn, NationalId], 0.8).unless(&[Other]).then(Birth),
-    rule("us-ssn-spaced", "SSN", Number, "[0-9]{3} [0-9]{2} [0-9]{4}|[0-9]{9}", 0.0)
+    rule("us-ssn-spaced", "SSN", Number, r"[0-9]{3} [0-9]{2} [0-9]{4}|[0-9]{3}\.[0-9]{2}\.[0-9]{4}|[0-9]{9}", 0.0)
         .check(checks::ssn, 0.3).near(&[Ssn], 0.85),
     rule("uk-nino", "NATIONAL_ID", Word, "(?i:[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z])(?:[0-9]{6}| ?[0-9]{2} [0-9]{2} [0-9]{2} ?)(?i:[A-D])", 0.7)
         .check(ids::nino, 0.0).near(&[NationalId], 0.7),
@@ -132,6 +135,14 @@ pub(super) const RULES: &[Rule] = &[
         .check(ids::nric, 0.6).near(&[NationalId], 0.7),
     rule("fi-hetu", "NATIONAL_ID", Number, "(?:0[1-9]|[12][0-9]|3[01])(?:0[1-9]|1[0-2])[0-9]{2}[-+A-FU-Y][0-9]{3}[0-9A-FHJ-NPR-Y]", 0.2)
         .check(ids::hetu, 0.7).near(&[NationalId], 0.7),
+    rule("tr-kimlik", "NATIONAL_ID", Number, "[1-9][0-9]{10}", 0.0)
+        .check(ids::kimlik, 0.45).near(&[NationalId], 0.75),
+    rule("cl-rut", "NATIONAL_ID", Number, r"[0-9]{1,2}\.[0-9]{3}\.[0-9]{3}-[0-9Kk]", 0.3)
+        .check(ids::rut, 0.6).near(&[NationalId], 0.7),
+    rule("be-rijksregister", "NATIONAL_ID", Number, r"[0-9]{2}\.[0-9]{2}\.[0-9]{2}-[0-9]{3}\.[0-9]{2}", 0.3)
+        .check(ids::rijksregister, 0.8).near(&[NationalId], 0.7),
+    rule("mx-curp", "NATIONAL_ID", Word, "(?i:[A-Z]{4}[0-9]{6}[HM][A-Z]{5}[A-Z0-9][0-9])", 0.55)
+        .check(ids::curp, 0.8).near(&[NationalId], 0.7),
     rule("national-id", "NATIONAL_ID", Word, "(?i:[A-Z]{0,5}[0-9]{6,12}[A-Z]?|[A-Z]{5}[0-9]{4}[A-Z])|[0-9]{1,4}(?:[ .-][0-9]{2,4}){2,6}|[0-9]{2}-[0-9]{7}", 0.0)
         .check(checks::identifier, 0.0).near(&[NationalId], 0.7).within(20).shorter(),
 
