@@ -11,7 +11,7 @@ use crate::api::ServerConfig;
 use crate::detect::PackageSource;
 use crate::engine::{DeviceChoice, DeviceLoss, Precision};
 use crate::guard::{Limits, PolicyConfig};
-use crate::ops::audit::MAX_TEXTS;
+use crate::ops::audit::{WAITING_BYTES, largest_record};
 use crate::ops::drift::DriftConfig;
 use crate::ops::file::{self, FileError};
 use crate::ops::logs::LogFormat;
@@ -323,10 +323,18 @@ impl Config {
         if !(100..=1_000_000).contains(&self.drift.window) {
             return error("drift.window", "must lie between 100 and 1000000".into());
         }
-        let texts = server.audit.as_ref().is_some_and(|audit| audit.texts);
-        if texts && self.limits.max_text_bytes > MAX_TEXTS {
-            let problem = format!("with server.audit.texts, at most {MAX_TEXTS} fit a record");
-            return error("limits.max_text_bytes", problem);
+        if let Some(audit) = &server.audit {
+            let largest = largest_record(&self.limits, audit.texts);
+            if largest > WAITING_BYTES {
+                return error(
+                    "limits",
+                    format!(
+                        "with server.audit, a record may have {largest} bytes, of at most {WAITING_BYTES}: \
+                         lower max_findings, max_segments, max_id_bytes or, with server.audit.texts, \
+                         max_text_bytes"
+                    ),
+                );
+            }
         }
         if self.drift.baseline.is_some() && server.metrics.is_none() {
             return error(

@@ -242,3 +242,28 @@ async fn without_a_record_there_is_no_verdict_unless_that_is_asked_for() {
     assert!(open.iter().all(|code| *code == Code::Ok), "{open:?}");
     assert!(passes);
 }
+
+#[test]
+fn limits_by_which_a_record_would_find_no_place_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    for (more, limits, fits) in [
+        ("", "", true),
+        ("", "max_findings = 100000", false),
+        ("", "max_segments = 100000", false),
+        ("", "max_segments = 10000\nmax_id_bytes = 10000", false),
+        ("", "max_text_bytes = 30000000", true),
+        ("texts = true", "max_text_bytes = 8388608", true),
+        ("texts = true", "max_text_bytes = 30000000", false),
+    ] {
+        let mut config = audited(dir.path(), more);
+        config.server.max_message_bytes = 64 << 20;
+        config.limits = toml::from_str(limits).unwrap();
+        let validated = config.validate().map_err(|e| e.to_string());
+        assert_eq!(validated.is_ok(), fits, "{limits}: {validated:?}");
+        if let Err(error) = validated {
+            assert!(error.contains("max_findings"), "{error}");
+        }
+        config.server.audit = None;
+        config.validate().unwrap();
+    }
+}

@@ -17,6 +17,7 @@ use crate::text::PositionIndex;
 
 /// Score from which a pattern's label stands whatever a model says of the same place.
 pub(super) const SURE: f32 = 0.9;
+
 impl Guard {
     pub(super) fn fold(&self, evidence: &Evidence<'_>) -> Verdict {
         let Evidence { check, policy, .. } = evidence;

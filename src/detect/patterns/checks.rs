@@ -22,10 +22,22 @@ pub(super) fn luhn(digits: &[u32]) -> bool {
     sum.is_multiple_of(10)
 }
 
-/// Payment cards: Luhn's checksum, and a length that the issuer's prefix has.
+/// Payment cards: Luhn's checksum, and a length that the issuer's prefix has. What follows a slash is a card's
+/// expiry or code.
 pub(super) fn card(site: &Site<'_>) -> Shape {
     let digits = site.digits();
     let varied = digits.iter().any(|d| Some(d) != digits.first());
+    let inside = site.after != Some('/') && site.inside_number();
+    let counted = !site.told && (stands_in_row(site) || site.ascends(true));
+    if !varied || !luhn(&digits) || inside || counted {
+        Shape::Wrong
+    } else {
+        Shape::proven_if(is_issued(&digits))
+    }
+}
+
+/// Whether an issuer gives out numbers of this beginning and length, one that is common.
+fn is_issued(digits: &[u32]) -> bool {
     let prefix = digits.iter().take(4).fold(0, |n, d| 10 * n + d);
     let issuer = matches!(
         (prefix, digits.len()),
@@ -39,14 +51,33 @@ pub(super) fn card(site: &Site<'_>) -> Shape {
             | (5000..=5099 | 5600..=6999, 12..=19)
             | (2200..=2204, 16..=19)
     );
-    let common = !matches!((prefix, digits.len()), (_, 12 | 13));
-    // What follows a slash is its expiry or code.
-    let inside = site.after != Some('/') && site.inside_number();
-    let counted = !site.told && (site.in_row(4) || site.ascends(true));
-    if !varied || !luhn(&digits) || inside || counted {
-        Shape::Wrong
-    } else {
-        Shape::proven_if(issuer && common)
+    issuer && !matches!(digits.len(), 12 | 13)
+}
+
+/// Whether a card's number stands in a row of groups of four digits: beside any group, or, where its issuer is
+/// known, between two or beside several. Other cards are no such groups.
+fn stands_in_row(site: &Site<'_>) -> bool {
+    let is_card = |groups: &[&str]| {
+        let digits: Vec<u32> = groups
+            .concat()
+            .chars()
+            .filter_map(|c| c.to_digit(10))
+            .collect();
+        digits.len() == 16 && luhn(&digits) && is_issued(&digits)
+    };
+    let [mut front, mut behind] = site.row(4);
+    if let Some(before) = front.get(..4) {
+        let before: Vec<&str> = before.iter().rev().copied().collect();
+        if is_card(&before) {
+            front.clear();
+        }
+    }
+    if behind.get(..4).is_some_and(is_card) {
+        behind.clear();
+    }
+    match is_issued(&site.digits()) {
+        true => front.len() + behind.len() > 1,
+        false => front.len() + behind.len() > 0,
     }
 }
 

@@ -50,7 +50,7 @@ pub(super) const WORDS: &[(Topic, &str)] = &[
     ),
     (
         Topic::NationalId,
-        r"id[ _-]?cards?(?: (?:number|no\.?))?|identity (?:card|number|document)|identification number|national[ _-]?id(?:entity|entification)?(?: number)?|national insurance(?: (?:number|no\.?))?|ni number|nino|dni|nie|nif|nir|cpf|bsn|pesel|aadhaar|aadhar|codice fiscale|personnummer|personalausweis(?:nummer)?|ausweis(?:nummer)?|steuer-?id(?:entifikationsnummer)?|tax id|num[eé]ro de s[eé]curit[eé] sociale|carte d'identit[eé]|burgerservicenummer|dow[oó]d(?:u)? osobist(?:y|ego)|c[eé]dula|curp|sin|ahv|avs|nric|fin|hetu|henkil[oö]tunnus|身份证号?码?|pan (?:card|number)",
+        r"id[ _-]?cards?(?: (?:number|no\.?))?|identity (?:card|number|document)|identification number|national[ _-]?id(?:entity|entification)?(?: number)?|national insurance(?: (?:number|no\.?))?|ni number|nino|dni|nie|nif|nir|cpf|bsn|pesel|aadhaar|aadhar|codice fiscale|personnummer|personalausweis(?:nummer)?|ausweis(?:nummer)?|steuer-?id(?:entifikationsnummer)?|tax id|num[eé]ro de s[eé]curit[eé] sociale|carte d'identit[eé]|burgerservicenummer|dow[oó]d(?:u)? osobist(?:y|ego)|c[eé]dula|curp|sin|ahv|avs|nric|fin|hetu|henkil[oö]tunnus|(?:tc |t\.c\. )?kimlik(?: no\.?)?|rodn[eé] [cč][ií]slo|isikukood|kennitala|svnr|rut|ein (?:number|no\.?)|マイナンバー|身份证号?码?|pan (?:card|number)",
     ),
     (
         Topic::Passport,

@@ -5,6 +5,7 @@ use regex_automata::util::syntax;
 use super::PatternError;
 use super::lexer::{Entry, Lexer, LexerRule, Source, automaton, deepest};
 use super::rule::{Shape, Site, Start};
+use super::view::LOOK;
 
 /// The most custom patterns and lists together.
 const MAX_PATTERNS: usize = 256;
@@ -91,6 +92,7 @@ pub(super) fn compile(patterns: &[CustomPattern]) -> Result<Lexer, PatternError>
             length: None,
             shorter: false,
             endless: false,
+            look: LOOK,
             value: None,
             group: None,
         });

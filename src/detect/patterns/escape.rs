@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-/// The most bytes of an escape. Never more than [`super::scanner::LOOK`] are looked at.
+/// The most bytes of an escape. Never more than [`super::view::LOOK`] are looked at.
 pub(super) const LONGEST: usize = 6;
 
 /// Whether `text` ends with an escape.
@@ -29,6 +29,39 @@ pub(super) fn begins(before: &[u8], text: &[u8]) -> bool {
         }
 }
 
+/// What a letter behind a backslash may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// A letter: no backslash stands before it, or it is none of an escape.
+    Letter,
+    /// The letter of an escape.
+    Escape,
+    /// Either: `CORP\nancy` is a line and `ancy`, or `nancy` of `CORP`.
+    Either,
+}
+
+impl Reading {
+    /// How `text` begins, which stands behind `before`.
+    pub(super) fn of(before: &[u8], text: &[u8]) -> Self {
+        if !begins(before, text) {
+            return Self::Letter;
+        }
+        let before = before.strip_suffix(b"\\").unwrap_or_default();
+        let name = |b: &u8| b.is_ascii_alphanumeric() || b"_-$%)}".contains(b) || !b.is_ascii();
+        let folder = match before {
+            [b'.'] | [.., b' ' | b'\t' | b'\n' | b'"' | b'\'', b'.'] => true,
+            [rest @ .., b'.', b'.'] => rest.last() != Some(&b'.'),
+            _ => before.last().is_some_and(name) && !ends(before),
+        };
+        let single = !matches!(text, [b'x' | b'u', ..]);
+        let goes_on = |b: &u8| b.is_ascii_lowercase() || *b == b'.';
+        match folder && single && text.get(1).is_some_and(goes_on) {
+            true => Self::Either,
+            false => Self::Escape,
+        }
+    }
+}
+
 /// Whether `text`, which begins with a backslash, begins with an escape that a value does not hold: white
 /// space, or a quote that closes it.
 pub(super) fn separates(text: &[u8]) -> bool {
@@ -48,29 +81,20 @@ pub(super) fn separates(text: &[u8]) -> bool {
 }
 
 /// `span` of `text` without the letters of an escape that it begins behind the backslash of, and without the
-/// backslash of one that goes on behind it: what is left of an escape would be another one, or none. Folders of
-/// Windows, `C:\name`, are no escapes.
+/// backslash of one that goes on behind it: what is left of an escape would be another one, or none. Where the
+/// letter may be its own, it takes the backslash in. Folders of a path, `C:\name`, are no escapes.
 pub(in crate::detect) fn outside(text: &str, span: Range<usize>) -> Range<usize> {
     let bytes = text.as_bytes();
-    let in_path = |at: usize| {
-        let word = bytes[..at].iter().rev().take(256);
-        let word: Vec<u8> = word
-            .take_while(|b| !matches!(b, b' ' | b'\t' | b'\r' | b'\n' | b'"' | b'\'' | b'`'))
-            .copied()
-            .collect();
-        word.windows(2).any(|pair| pair == b"\\:")
+    let reading = |at: usize| match Reading::of(&bytes[..at], &bytes[at..]) {
+        Reading::Escape | Reading::Either if in_path(&bytes[..at]) => Reading::Letter,
+        reading => reading,
     };
-    let cut = |at: usize| begins(&bytes[..at], &bytes[at..]) && !in_path(at);
-    let start = match cut(span.start) {
-        false => span.start,
-        true => {
-            let letters = match bytes[span.start] {
-                b'x' => 3,
-                b'u' => 5,
-                _ => 1,
-            };
-            span.start + letters
-        }
+    let start = match (reading(span.start), bytes.get(span.start)) {
+        (Reading::Letter, _) => span.start,
+        (Reading::Either, _) => span.start - 1,
+        (Reading::Escape, Some(b'x')) => span.start + 3,
+        (Reading::Escape, Some(b'u')) => span.start + 5,
+        (Reading::Escape, _) => span.start + 1,
     };
     let quoted = matches!(bytes.get(span.end), Some(b'"' | b'\''));
     let slashes = bytes[..span.end]
@@ -79,9 +103,26 @@ pub(in crate::detect) fn outside(text: &str, span: Range<usize>) -> Range<usize>
         .take(8)
         .take_while(|b| **b == b'\\')
         .count();
-    let goes_on = slashes % 2 == 1 && (quoted || cut(span.end));
+    let goes_on = slashes % 2 == 1 && (quoted || reading(span.end) != Reading::Letter);
     let end = span.end - usize::from(goes_on);
     if start < end { start..end } else { span }
+}
+
+/// Whether the word that `text` ends in is of a path: a drive is named, or a backslash stands before what
+/// begins no escape.
+fn in_path(text: &[u8]) -> bool {
+    let word = text.iter().rev().take(256);
+    let word = word.take_while(|b| !b.is_ascii_whitespace() && !b"\"'`".contains(b));
+    let word = &text[text.len() - word.count()..];
+    let folder = |at: usize| {
+        let escape = match word[at..] {
+            [b'\\' | b'/' | b'"' | b'\'' | b'0'..=b'9', ..] | [] => true,
+            _ => begins(b"\\", &word[at..]),
+        };
+        let slashes = word[..at].iter().rev().take_while(|b| **b == b'\\').count();
+        slashes % 2 == 1 && !escape
+    };
+    word.windows(2).any(|pair| pair == b":\\") || (1..word.len()).any(folder)
 }
 
 fn is_hex(digits: &[u8]) -> bool {
@@ -95,8 +136,17 @@ mod tests {
     #[test]
     fn spans_leave_escapes_whole() {
         for (text, found, left) in [
-            (r"a\nann@x.org", "nann@x.org", "ann@x.org"),
+            (r"a.\nann@x.org", "nann@x.org", "ann@x.org"),
             (r"\nann", "nann", "ann"),
+            (r"a\r\nann", "nann", "ann"),
+            (r"a\nAnn", "nAnn", "Ann"),
+            (r"a...\nann", "nann", "ann"),
+            (r"a\nann@x.org", "nann@x.org", r"\nann@x.org"),
+            (r"CORP\nancy.lopez", "nancy.lopez", r"\nancy.lopez"),
+            (r"..\tina", "tina", r"\tina"),
+            (r"..\users\tina", "tina", "tina"),
+            (r"\\srv\home\bob", "bob", "bob"),
+            (r"C:\\Users\\nancy", "nancy", "nancy"),
             (r"\u003cann", "u003cann", "ann"),
             (r"\x41nn", "x41nn", "nn"),
             (r"Ann Lee\n", "Ann Lee\\", "Ann Lee"),

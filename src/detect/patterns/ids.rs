@@ -247,6 +247,60 @@ pub(super) fn hetu(site: &Site<'_>) -> Shape {
     Shape::only_if(check == last)
 }
 
+/// Turkish identity number: two check digits.
+pub(super) fn kimlik(site: &Site<'_>) -> Shape {
+    alone(site, |d| match d {
+        [head @ .., tenth, last] if d.len() == 11 && head.first() != Some(&0) => {
+            let odd = weighted(head, &[7, 0, 7, 0, 7, 0, 7, 0, 7]);
+            let even = weighted(head, &[0, 9, 0, 9, 0, 9, 0, 9, 0]);
+            (odd + even) % 10 == *tenth && (head.iter().sum::<u32>() + tenth) % 10 == *last
+        }
+        _ => false,
+    })
+}
+
+/// Chilean RUT: modulus 11, a K for 10.
+pub(super) fn rut(site: &Site<'_>) -> Shape {
+    let Some((number, check)) = site.text.rsplit_once('-') else {
+        return Shape::Wrong;
+    };
+    let digits = number.chars().rev().filter_map(|c| c.to_digit(10));
+    let weights = [2, 3, 4, 5, 6, 7].iter().cycle();
+    let sum: u32 = digits.zip(weights).map(|(d, w)| d * w).sum();
+    let expected = match 11 - sum % 11 {
+        11 => "0".to_owned(),
+        10 => "K".to_owned(),
+        check => check.to_string(),
+    };
+    Shape::only_if(check.eq_ignore_ascii_case(&expected) && !site.inside_number())
+}
+
+/// Belgian national number: modulus 97 of the digits, behind a 2 for who was born from 2000 on.
+pub(super) fn rijksregister(site: &Site<'_>) -> Shape {
+    match alone(site, |d| {
+        let (head, check) = d.split_at_checked(9).unwrap_or_default();
+        let (head, check) = (value(head), value(check));
+        check == 97 - head % 97 || check == 97 - (2_000_000_000 + head) % 97
+    }) {
+        Shape::Proven => Shape::Proven,
+        _ => Shape::Wrong,
+    }
+}
+
+/// Mexican CURP: a check digit over letters and digits.
+pub(super) fn curp(site: &Site<'_>) -> Shape {
+    const SIGNS: &str = "0123456789ABCDEFGHIJKLMN\u{d1}OPQRSTUVWXYZ";
+    let upper = site.text.to_ascii_uppercase();
+    let values = upper.chars().map(|c| SIGNS.chars().position(|s| s == c));
+    let sum: usize = values
+        .take(17)
+        .zip((2..=18).rev())
+        .map(|(v, w)| v.unwrap_or(0) * w)
+        .sum();
+    let check = upper.chars().next_back().and_then(|c| c.to_digit(10));
+    Shape::proven_if(check == Some((10 - sum as u32 % 10) % 10))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::rule::Check;
@@ -254,7 +308,7 @@ mod tests {
 
     #[test]
     fn check_digits_agree_with_published_examples_and_catch_a_changed_digit() {
-        let cases: [(Check, &str, &str); 15] = [
+        let cases: [(Check, &str, &str); 19] = [
             (nhs, "943 476 5919", "943 476 5918"),
             (dni, "12345678Z", "12345679Z"),
             (dni, "X1234567L", "X1234568L"),
@@ -270,6 +324,10 @@ mod tests {
             (resident_id, "11010519491231002X", "11010519491231003X"),
             (ahv, "756.9217.0769.85", "756.9217.0769.86"),
             (nric, "S1234567D", "S1234568D"),
+            (kimlik, "10000000146", "10000000147"),
+            (rut, "12.345.678-5", "12.345.678-6"),
+            (rijksregister, "85.07.30-033.28", "85.07.30-033.29"),
+            (curp, "HEGG560427MVZRRL04", "HEGG560427MVZRRL05"),
         ];
         let site = Site::of;
         for (check, good, bad) in cases {

@@ -11,7 +11,8 @@ use regex_automata::{Anchored, Input, MatchKind, meta};
 use super::PatternError;
 use super::context::WORDS;
 use super::rule::{Check, FLOOR, Rule, Shape, Start, Value};
-use super::sign;
+use super::view::LOOK;
+use super::{sign, work};
 
 /// A topic's number within a lexer.
 pub(super) type TopicId = u16;
@@ -42,6 +43,7 @@ pub(super) struct LexerRule {
     pub length: Option<fn(&str) -> usize>,
     pub shorter: bool,
     pub endless: bool,
+    pub look: usize,
     /// What is reported stands behind the pattern.
     pub value: Option<Value>,
     /// The pattern again, where a group of it is what is reported.
@@ -125,6 +127,7 @@ impl Lexer {
                 length: rule.length,
                 shorter: rule.shorter,
                 endless: rule.endless,
+                look: rule.look,
                 value: rule.value,
                 group: group_regex(rule.id, rule.pattern)?,
             });
@@ -207,6 +210,14 @@ impl Lexer {
         sign::read(bytes).filter(|_| self.compete)
     }
 
+    /// How many bytes behind an entry's match are looked at.
+    pub(super) fn look(&self, entry: Entry) -> usize {
+        match entry {
+            Entry::Topic(_) => LOOK,
+            Entry::Rule(rule) => self.rules.get(rule).map_or(LOOK, |rule| rule.look),
+        }
+    }
+
     /// What stands behind an entry's match and belongs to it.
     pub(super) fn value(&self, entry: Entry) -> Option<&Value> {
         match entry {
@@ -246,6 +257,7 @@ impl Group {
         byte: u8,
         ended: impl FnMut(usize),
     ) -> (StateID, bool) {
+        work::count(1);
         let state = self.dfa.next_state(state, byte);
         let goes_on = !self.dfa.is_special_state(state) || self.look(state, ended);
         (state, goes_on)

@@ -1,17 +1,19 @@
 //! Pattern detectors: personal data and secrets that have a shape of their own, and what a policy adds.
 //!
 //! A rule is a regular expression, a check (checksum, structure, entropy) and the topics that speak for
-//! it: words before the match, or the title of its column. All rules that may begin in the same way are one automaton, which is walked from each place where
-//! a match may begin until it can match no more. What a match is worth depends on the text before it and
-//! on two characters behind it, never on how the text was cut: [`PatternSet::scan`] is a
-//! [`PatternStream`] of one chunk.
+//! it: words before the match, or the title of its column. All rules that may begin in the same way are
+//! one automaton, which is walked from each place where a match may begin until it can match no more. What
+//! a match is worth depends on the text before it and on two characters behind it, never on how the text
+//! was cut: [`PatternSet::scan`] is a [`PatternStream`] of one chunk.
 //!
 //! Where matches of one family overlap, the higher score wins, then the longer match, then the earlier
 //! one. Families, and custom patterns among themselves, do not compete.
 //!
 //! A leaf: it knows no model and no policy. Positions are bytes of the text.
 
+mod candidate;
 mod checks;
+mod contest;
 mod context;
 mod custom;
 mod entropy;
@@ -25,8 +27,13 @@ mod scanner;
 mod secret_checks;
 mod secrets;
 mod sign;
+mod starts;
 mod stream;
 mod table;
+mod topics;
+mod view;
+mod walk;
+mod work;
 
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};

@@ -34,7 +34,9 @@ pub(super) fn international(site: &Site<'_>) -> Shape {
 pub(super) fn pairs(site: &Site<'_>) -> Shape {
     let last = site.text.get(site.text.len().saturating_sub(2)..);
     let drawn = site.ascends(false) && last.is_some_and(|last| last < "51");
-    match !site.told && (site.in_row(2) || site.ascends(true) || drawn) {
+    match !site.told
+        && (site.row(2).iter().any(|side| !side.is_empty()) || site.ascends(true) || drawn)
+    {
         true => Shape::Wrong,
         false => national(site),
     }

@@ -4,7 +4,7 @@ use super::context::Topic::{
     Bank, Birth, Card, Cvv, Licence, Medical, NationalId, Network, Other, Passport, Phone, Ssn,
     Version, Wallet,
 };
-use super::rule::Start::{Address, Number, Token, Url, Word};
+use super::rule::Start::{Address, Marked, Number, Token, Word};
 use super::rule::{Rule, rule};
 use super::{checks, ids, phone};
 
@@ -38,12 +38,12 @@ pub(super) const RULES: &[Rule] = &[
         .check(checks::email, 0.0),
     rule("email-greek-cyrillic", "EMAIL", Token, r"[0-9_+.Ͱ-ԯ-]{1,64}@(?:[A-Za-z0-9Ͱ-ԯ-]+\.){1,6}[A-Za-zͰ-ԯ]{2,24}", 0.95)
         .check(checks::email, 0.0),
-    rule("url", "URL", Url, concat!(
+    rule("url", "URL", Marked, concat!(
         r"(?i:https?|ftp|wss?)://(?:[A-Za-z0-9_.~%+-]+@)?",
         r"(?:(?:[A-Za-z0-9_%-]+\.){1,16}[A-Za-z0-9_%-]*(?::[0-9]{1,5})?|[A-Za-z0-9_-]+:[0-9]{1,5}|(?i:localhost)|\[[0-9A-Fa-f:.]{2,45}\](?::[0-9]{1,5})?)",
         r#"(?:[/?#](?:(?:&amp;|[!-~--["'<>`{}|\\^,;()]]|\([!-~--["'<>`()]]*\))*(?:[A-Za-z0-9/_=#&%~+\-\]]|\([!-~--["'<>`()]]*\)))?)?"#), 0.95)
         .check(checks::url, 0.0),
-    rule("url-www", "URL", Url, r#"(?i:www)\.(?:[A-Za-z0-9-]+\.){1,6}[A-Za-z]{2,24}(?::[0-9]{1,5})?(?:[/?#](?:(?:&amp;|[!-~--["'<>`{}|\\^,;()]])*[A-Za-z0-9/_=#&%~+\-])?)?"#, 0.9)
+    rule("url-www", "URL", Marked, r#"(?i:www)\.(?:[A-Za-z0-9-]+\.){1,6}[A-Za-z]{2,24}(?::[0-9]{1,5})?(?:[/?#](?:(?:&amp;|[!-~--["'<>`{}|\\^,;()]])*[A-Za-z0-9/_=#&%~+\-])?)?"#, 0.9)
         .check(checks::www, 0.0),
     rule("ipv4", "IP_ADDRESS", Number, r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}", 0.4)
         .check(checks::ipv4, 0.6).near(&[Network], 0.6).unless(&[Version]).within(14),
@@ -54,11 +54,14 @@ pub(super) const RULES: &[Rule] = &[
 
     // Payment.
     rule("card-grouped", "CREDIT_CARD", Number, r"[0-9]{4}(?:-[0-9]{4}){3}|[0-9]{4}(?: [0-9]{4}){3}(?: [0-9]{3})?|[0-9]{4} [0-9]{6} [0-9]{4,5}|[0-9]{4}-[0-9]{6}-[0-9]{4,5}", 0.55)
-        .check(checks::card, 0.9).near(&[Card, Cvv], 0.8).unless(&[Other]).shorter(),
+        .check(checks::card, 0.9).near(&[Card, Cvv], 0.8).unless(&[Other]).looking().shorter(),
     // Behind its month of expiry, before a currency.
     rule("card", "CREDIT_CARD", Number, r"(?:(?:0[1-9]|1[0-2])/(?:20)?[23][0-9](?:/|[ ,;|]{1,2}))?([0-9]{12,19})(?:USD|EUR|GBP|CHF|JPY|CNY|INR|CAD|AUD|BRL|(?i:exp|cvv2?|cvc2?))?", 0.0)
         .check(checks::card, 0.7).near(&[Card, Cvv], 0.8).unless(&[Other]),
-    rule("card-joined", "CREDIT_CARD", Word, "(?i:card|cc|visa|mastercard|amex)(?i:no|nr|num|number)?[:#=]?([0-9]{12,19})", 0.2)
+    rule("card-separated", "CREDIT_CARD", Number, r"[0-9]{4}(?:(?:/[0-9]{4}){3}|(?:\.[0-9]{4}){3})", 0.2)
+        .check(checks::proven_card, 0.9),
+    // Behind a name, or a `B` on a magnetic stripe.
+    rule("card-joined", "CREDIT_CARD", Word, "(?:(?i:card|cc|visa|mastercard|amex)(?i:no|nr|num|number)?[:#=]?|B)([0-9]{12,19})", 0.2)
         .check(checks::proven_card, 0.9),
     rule("cvv", "CVV", Number, r"[0-9]{3,4}", 0.0)
         .check(checks::alone, 0.0).near(&[Cvv], 0.85).within(12),
@@ -94,7 +97,7 @@ pub(super) const RULES: &[Rule] = &[
     // Numbers of persons, by country.
     rule("us-ssn", "SSN", Number, "[0-9]{3}-[0-9]{2}-[0-9]{4}", 0.0)
         .check(checks::ssn, 0.65).near(&[Ssn, NationalId], 0.8).unless(&[Other]).then(Birth),
-    rule("us-ssn-spaced", "SSN", Number, "[0-9]{3} [0-9]{2} [0-9]{4}|[0-9]{9}", 0.0)
+    rule("us-ssn-spaced", "SSN", Number, r"[0-9]{3} [0-9]{2} [0-9]{4}|[0-9]{3}\.[0-9]{2}\.[0-9]{4}|[0-9]{9}", 0.0)
         .check(checks::ssn, 0.3).near(&[Ssn], 0.85),
     rule("uk-nino", "NATIONAL_ID", Word, "(?i:[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z])(?:[0-9]{6}| ?[0-9]{2} [0-9]{2} [0-9]{2} ?)(?i:[A-D])", 0.7)
         .check(ids::nino, 0.0).near(&[NationalId], 0.7),
@@ -132,6 +135,14 @@ pub(super) const RULES: &[Rule] = &[
         .check(ids::nric, 0.6).near(&[NationalId], 0.7),
     rule("fi-hetu", "NATIONAL_ID", Number, "(?:0[1-9]|[12][0-9]|3[01])(?:0[1-9]|1[0-2])[0-9]{2}[-+A-FU-Y][0-9]{3}[0-9A-FHJ-NPR-Y]", 0.2)
         .check(ids::hetu, 0.7).near(&[NationalId], 0.7),
+    rule("tr-kimlik", "NATIONAL_ID", Number, "[1-9][0-9]{10}", 0.0)
+        .check(ids::kimlik, 0.45).near(&[NationalId], 0.75),
+    rule("cl-rut", "NATIONAL_ID", Number, r"[0-9]{1,2}\.[0-9]{3}\.[0-9]{3}-[0-9Kk]", 0.3)
+        .check(ids::rut, 0.6).near(&[NationalId], 0.7),
+    rule("be-rijksregister", "NATIONAL_ID", Number, r"[0-9]{2}\.[0-9]{2}\.[0-9]{2}-[0-9]{3}\.[0-9]{2}", 0.3)
+        .check(ids::rijksregister, 0.8).near(&[NationalId], 0.7),
+    rule("mx-curp", "NATIONAL_ID", Word, "(?i:[A-Z]{4}[0-9]{6}[HM][A-Z]{5}[A-Z0-9][0-9])", 0.55)
+        .check(ids::curp, 0.8).near(&[NationalId], 0.7),
     rule("national-id", "NATIONAL_ID", Word, "(?i:[A-Z]{0,5}[0-9]{6,12}[A-Z]?|[A-Z]{5}[0-9]{4}[A-Z])|[0-9]{1,4}(?:[ .-][0-9]{2,4}){2,6}|[0-9]{2}-[0-9]{7}", 0.0)
         .check(checks::identifier, 0.0).near(&[NationalId], 0.7).within(20).shorter(),
 

@@ -1,7 +1,9 @@
 //! What a rule is: a shape, what must hold around it, and how much each kind of evidence weighs.
 
 use super::context::Topic;
-use super::escape;
+use super::lexer::MAX_MATCH;
+use super::view::{FRONT, LOOK};
+use super::{escape, work};
 
 /// The least score that is reported.
 pub(super) const FLOOR: f32 = 0.5;
@@ -26,8 +28,9 @@ pub(super) enum Start {
     /// As a token, not after `/`, for rules that take any run. An automaton of its own keeps the others
     /// small.
     Run,
-    /// As a word, for what begins with a scheme; apart for the same reason.
-    Url,
+    /// Not after a letter or digit, for what begins with a mark of its own: a scheme, or what a maker's keys begin
+    /// with. Apart for the same reason.
+    Marked,
     /// As a word, not after `:`, `.` or `-`: an address of a network, and not from its second group on.
     Address,
     /// Any character.
@@ -41,7 +44,7 @@ impl Start {
         Self::Number,
         Self::Told,
         Self::Run,
-        Self::Url,
+        Self::Marked,
         Self::Address,
         Self::Anywhere,
     ];
@@ -60,7 +63,7 @@ impl Start {
         if !before.is_ascii() && matches!(second, Some(0xC3..=0xC9)) {
             return Self::Anywhere.bit();
         }
-        let mut open = Self::Anywhere.bit() | Self::Word.bit() | Self::Url.bit();
+        let mut open = Self::Anywhere.bit() | Self::Word.bit() | Self::Marked.bit();
         // U+0370 to U+052F: a run of Greek or Cyrillic goes on, one of ASCII begins.
         let runs = byte.is_ascii() || before.is_ascii() || !matches!(second, Some(0xCD..=0xD4));
         if !matches!(before, b':' | b'.' | b'-') {
@@ -152,31 +155,20 @@ impl<'t> Site<'t> {
         letters > 1 && UNITS.iter().any(same)
     }
 
-    /// Whether the number is one of a row of groups of `width` digits, decimal or hexadecimal, one space
-    /// apart.
-    pub(super) fn in_row(&self, width: usize) -> bool {
-        let digits = |text: &str| {
+    /// The groups of `width` digits, decimal or hexadecimal, that stand one space apart before the match and
+    /// behind it, the nearest first.
+    pub(super) fn row(&self, width: usize) -> [Vec<&'t str>; 2] {
+        let group = |text: &&str| {
             text.len() == width
                 && text.bytes().all(|b| b.is_ascii_hexdigit())
                 && text.bytes().any(|b| b.is_ascii_digit())
         };
-        let number = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_digit() || b"/.-".contains(b));
-        let front = self.front.strip_suffix(' ').is_some_and(|front| {
-            let (rest, last) = front
-                .split_at_checked(front.len().saturating_sub(width))
-                .unwrap_or_default();
-            digits(last) && !number(rest.as_bytes().last())
-        });
-        front
-            || self.behind.strip_prefix(' ').is_some_and(|behind| {
-                let (first, rest) = behind.split_at_checked(width).unwrap_or_default();
-                // A card's month and year of expiry.
-                let expiry = matches!(
-                    first.as_bytes(),
-                    [b'0', b'1'..=b'9', b'2' | b'3', _] | [b'1', b'0'..=b'2', b'2' | b'3', _]
-                );
-                digits(first) && !expiry && !number(rest.as_bytes().first())
-            })
+        let front = self.front.strip_suffix(' ').unwrap_or_default();
+        let behind = self.behind.strip_prefix(' ').unwrap_or_default();
+        [
+            front.rsplit(' ').take_while(group).collect(),
+            behind.split(' ').take_while(group).collect(),
+        ]
     }
 
     /// Whether each group of digits is greater than the one before it, by the same step if `evenly`.
@@ -202,6 +194,7 @@ impl<'t> Site<'t> {
             only(whole) && only(part) && (part.len() < 3 || whole.len() < 2)
         })
     }
+
     /// The decimal digits of the match, separators dropped.
     pub(super) fn digits(&self) -> Vec<u32> {
         let mut digits = Vec::with_capacity(self.text.len());
@@ -266,26 +259,33 @@ pub(super) struct Value {
 }
 
 impl Value {
-    /// How many bytes at the beginning of `text` are the run, no more than the most.
-    pub(super) fn run(&self, text: &str) -> usize {
+    /// How many bytes at the beginning of `text` are the run, no more than the most, of which `known` are known
+    /// from a text that ended there.
+    pub(super) fn run(&self, text: &str, known: usize) -> usize {
         let bytes = text.as_bytes();
         match bytes.first() {
             Some(&first) if (self.first)(first) => {}
             _ => return 0,
         }
         let most = bytes.len().min(self.length.1);
+        // What an escape is shows behind it.
+        let from = known.saturating_sub(LOOK).max(1);
         let end = |&i: &usize| match bytes.get(i..) {
             Some(rest @ [b, ..]) => !(self.rest)(*b) || *b == b'\\' && escape::separates(rest),
             _ => true,
         };
-        (1..most).find(end).unwrap_or(most)
+        let run = (from..most).find(end).unwrap_or(most);
+        work::count(run.saturating_sub(from));
+        run
     }
 
-    /// The value at the beginning of `text`; like a pattern, it never ends in the middle of a word.
-    pub(super) fn at<'t>(&self, text: &'t str) -> Option<&'t str> {
+    /// The value at the beginning of `text`, a run of `run` bytes; like a pattern, it never ends in the middle of
+    /// a word, unless it is too long to be looked at whole.
+    pub(super) fn at<'t>(&self, text: &'t str, run: usize) -> Option<&'t str> {
         let word = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_';
-        let mut end = self.run(text);
-        while end >= self.length.0 && text.as_bytes().get(end).is_some_and(word) {
+        let mut end = run;
+        while end < MAX_MATCH && end >= self.length.0 && text.as_bytes().get(end).is_some_and(word)
+        {
             end -= 1;
         }
         text.get(..end).filter(|_| end >= self.length.0)
@@ -301,7 +301,8 @@ pub(super) struct Rule {
     pub id: &'static str,
     /// What it finds.
     pub label: &'static str,
-    /// Regular expression, matched as far as it goes; its first group that matches, if it has one, is what is reported.
+    /// Regular expression, matched as far as it goes; its first group that matches, if it has one, is what
+    /// is reported.
     pub pattern: &'static str,
     /// What is reported instead, behind the match.
     pub value: Option<Value>,
@@ -330,6 +331,8 @@ pub(super) struct Rule {
     /// Whether what goes on beyond [`super::lexer::MAX_MATCH`] is a further match. No other rule of its
     /// start goes so far.
     pub endless: bool,
+    /// How many bytes behind a match its check sees.
+    pub look: usize,
 }
 
 /// A rule found by its shape alone, with weight `base`.
@@ -357,6 +360,7 @@ pub(super) const fn rule(
         length: None,
         shorter: false,
         endless: false,
+        look: LOOK,
     }
 }
 
@@ -412,6 +416,12 @@ impl Rule {
     /// Of a length that its beginning tells.
     pub(super) const fn long(mut self, length: fn(&str) -> usize) -> Self {
         self.length = Some(length);
+        self
+    }
+
+    /// With a check that sees as much behind a match as before it.
+    pub(super) const fn looking(mut self) -> Self {
+        self.look = FRONT;
         self
     }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::PatternMatch;
 use super::lexer::Lexer;
-use super::scanner::{Scanner, View};
+use super::scanner::Scanner;
+use super::view::View;
 
 /// A scan under way. Its matches, all together, are those of [`super::PatternSet::scan`] on the whole
 /// text, however it was cut.
@@ -118,5 +119,8 @@ fn advance(
         let key = |m: &'_ PatternMatch| (m.span.start, m.span.end);
         key(a).cmp(&key(b)).then_with(|| a.rule.cmp(&b.rule))
     });
-    safe.min(view.base + view.text.len())
+    match view.last {
+        true => view.end(),
+        false => safe.min(view.end()),
+    }
 }

@@ -105,7 +105,8 @@ impl Policy {
     /// The policy that a server without configuration applies: injection where text comes from
     /// outside (users, tools, documents) and toxicity in what users and models say are blocked;
     /// personal data and secrets are redacted everywhere but in the application's own instructions, but for
-    /// addresses of pages, which are noted and mostly nobody's; hidden text is noted; a detector of any other kind blocks wherever it finds something.
+    /// addresses of pages, which are noted and mostly nobody's; hidden text is noted; a detector of any other
+    /// kind blocks wherever it finds something.
     #[must_use]
     pub fn built_in(detectors: &[Detector]) -> Self {
         Self {

@@ -10,7 +10,7 @@ use ring::hmac;
 
 use super::AuditConfig;
 use super::chain::{Line, Place};
-use super::files::{folder, last_line, open_locked, parts, whole_lines};
+use super::files::{begins_with, folder, is_zeros, last_line, open_locked, parts, whole_lines};
 use super::record::Record;
 use crate::ops::file::FileError;
 
@@ -73,11 +73,11 @@ impl Book {
         let torn = file.metadata().map_err(|e| error(&e))?.len() - end;
         if torn > 0 {
             // After a whole line of ours whatever follows is what a power failure left.
-            let mut begin = place.begin();
-            begin.truncate(usize::try_from(torn).unwrap_or(usize::MAX));
-            let mut found = vec![0; begin.len()];
-            file.read_exact_at(&mut found, end).map_err(|e| error(&e))?;
-            if end == 0 && found != begin.as_bytes() {
+            let begin = place.begin();
+            let ours = end > 0
+                || begins_with(&mut file, begin.as_bytes()).map_err(|e| error(&e))?
+                || is_zeros(&mut file).map_err(|e| error(&e))?;
+            if !ours {
                 return Err(error(&"is no audit trail"));
             }
             tracing::warn!(file = %path.display(), bytes = torn, "a record without its end is cut off");
@@ -113,15 +113,15 @@ impl Book {
             }
             self.sync()?;
         }
+        self.expect_in_place()?;
+        self.expect_at_least(self.bytes)?;
         if self.bytes >= self.most {
             self.put_aside()?;
         }
-        self.expect_in_place()?;
-        self.expect_at_least(self.bytes)?;
         let (mut lines, mut place) = (Vec::new(), self.place.clone());
         let mut count = 0;
         for record in records {
-            place = place.write(record, &self.key, &mut lines);
+            place = place.write(&record, &self.key, &mut lines);
             count += 1;
         }
         // Also where the end of an earlier attempt could not be taken back.

@@ -55,12 +55,9 @@ impl Place {
     }
 
     /// Appends a record to `out` as the line of this place; gives the next one.
-    pub(super) fn write(self, record: Record, key: &hmac::Key, out: &mut Vec<u8>) -> Self {
+    pub(super) fn write(self, record: &Record, key: &hmac::Key, out: &mut Vec<u8>) -> Self {
         let time = prost_types::Timestamp::from(SystemTime::now());
-        let record = Value::Object(record).to_string();
-        // The braces between which a record's fields stand; the last one comes after the code.
-        let fields = &record[1..record.len() - 1];
-        let body = format!("{}{time}\",{fields}", self.begin());
+        let body = format!("{}{time}\",{}", self.begin(), record.fields());
         let mac = hex(hmac::sign(key, body.as_bytes()).as_ref());
         out.extend_from_slice(body.as_bytes());
         out.extend_from_slice(format!("{MAC}{mac}\"}}\n").as_bytes());

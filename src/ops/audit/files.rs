@@ -62,6 +62,27 @@ fn after_newline(file: &mut File, mut end: u64) -> io::Result<u64> {
     Ok(0)
 }
 
+/// Whether a file begins as `begin` does, as far as it goes.
+pub(super) fn begins_with(file: &mut File, begin: &[u8]) -> io::Result<bool> {
+    let mut found = Vec::with_capacity(begin.len());
+    file.rewind()?;
+    file.take(begin.len() as u64).read_to_end(&mut found)?;
+    Ok(begin.starts_with(&found))
+}
+
+/// Whether a file holds zeros only, as file systems leave what was not written.
+pub(super) fn is_zeros(file: &mut File) -> io::Result<bool> {
+    let mut block = [0; 4096];
+    file.rewind()?;
+    loop {
+        match file.read(&mut block)? {
+            0 => return Ok(true),
+            read if block[..read].iter().any(|b| *b != 0) => return Ok(false),
+            _ => {}
+        }
+    }
+}
+
 /// Where a file stands.
 pub(super) fn folder(path: &Path) -> &Path {
     path.parent()

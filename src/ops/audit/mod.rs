@@ -28,23 +28,22 @@ use tokio::sync::oneshot;
 use book::Book;
 use chain::Keys;
 pub use config::{AuditConfig, OnError, Verdicts};
-use record::{PART, Record};
+use record::Record;
+pub use record::largest_record;
 pub use verify::{Whole, verify};
 use writer::{WAITING, Waiting, count};
 
 use super::file::FileError;
 use crate::guard::{Action, Outcome, Segment, Verdict};
 
-/// Bytes of records that may wait for the disk.
-const WAITING_BYTES: usize = 64 << 20;
+/// Bytes of records that may wait for the disk, one of them at least: no line is longer.
+pub const WAITING_BYTES: usize = files::MAX_LINE as usize;
 /// How long a record may wait before it counts as lost.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// For how long one is waited for whatever the deadline: a verdict may come just before it.
 const LEAST_PATIENCE: Duration = Duration::from_millis(100);
 /// For how long the end of the trail is waited for.
 const END: Duration = Duration::from_secs(5);
-/// Largest texts, in bytes, that fit a line however they are escaped.
-pub const MAX_TEXTS: usize = 8 << 20;
 
 /// A record that found no place, where none may be missing.
 #[derive(Debug, thiserror::Error)]
@@ -120,12 +119,11 @@ impl Audit {
         if plain && trail.config.verdicts == Verdicts::Flagged {
             return Ok(());
         }
-        let bytes = record::size(segments, verdict, trail.config.texts);
         let texts = (&trail.texts, trail.config.texts);
         let record = record::verdict(tenant, segments, verdict, texts);
         let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
         let patience = left.map_or(PATIENCE, |left| left.clamp(LEAST_PATIENCE, PATIENCE));
-        trail.record(record, bytes, patience).await
+        trail.record(record, patience).await
     }
 
     /// Records something else that happened.
@@ -136,10 +134,7 @@ impl Audit {
     pub async fn event(&self, event: &'static str, details: Value) -> Result<(), Unrecorded> {
         match &self.0 {
             None => Ok(()),
-            Some(trail) => {
-                let record = record::event(event, details);
-                trail.record(record, PART, PATIENCE).await
-            }
+            Some(trail) => trail.record(record::event(event, details), PATIENCE).await,
         }
     }
 
@@ -148,7 +143,6 @@ impl Audit {
         if let Some(trail) = &self.0 {
             trail.send(Waiting {
                 record: record::event(event, details),
-                bytes: PART,
                 told: None,
             });
         }
@@ -184,22 +178,13 @@ impl Trail {
     }
 
     /// Waits until the record is written, where nothing is to be answered that is not.
-    async fn record(
-        &self,
-        record: Record,
-        bytes: usize,
-        patience: Duration,
-    ) -> Result<(), Unrecorded> {
+    async fn record(&self, record: Record, patience: Duration) -> Result<(), Unrecorded> {
         let closed = self.config.on_error == OnError::Closed;
         let (told, written) = match closed {
             true => Some(oneshot::channel()).unzip(),
             false => (None, None),
         };
-        let sent = self.send(Waiting {
-            record,
-            bytes,
-            told,
-        });
+        let sent = self.send(Waiting { record, told });
         let Some(written) = written else {
             return Ok(());
         };
@@ -216,7 +201,7 @@ impl Trail {
 
     /// Whether there is a place for it.
     fn send(&self, waiting: Waiting) -> bool {
-        let bytes = waiting.bytes;
+        let bytes = waiting.record.size();
         let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
         let sent = before + bytes <= WAITING_BYTES && {
             let records = self.records.lock().unwrap_or_else(PoisonError::into_inner);

@@ -3,25 +3,51 @@
 use ring::hmac;
 use serde_json::{Map, Value, json};
 
-use crate::guard::{Segment, Verdict};
+use crate::guard::{Limits, Segment, Verdict};
 use crate::package::hex;
 
-/// A line before it has a place: an object without `seq`, `time`, `previous` and `mac`.
-pub(super) type Record = Map<String, Value>;
+/// A line before it has a place: an object of JSON without `seq`, `time`, `previous` and `mac`.
+pub(super) struct Record(Box<str>);
 
-/// Bytes that a record takes while it waits, and each finding, text and detector in it: about so many.
-pub(super) const PART: usize = 1 << 10;
+/// Bytes that a record takes beside its fields, and the most of a finding, of a text's digest, or of a detector.
+const PART: usize = 1 << 10;
+/// The most bytes of a byte of text in JSON: `\u0000`.
+const ESCAPED: usize = 6;
+/// Detectors that there is room for.
+const DETECTORS: usize = 256;
 
-/// About how many bytes a verdict's record takes, whose texts may be in it as they are.
-pub(super) fn size(segments: &[Segment], verdict: &Verdict, whole: bool) -> usize {
-    let texts: usize = segments.iter().map(|s| s.text.len()).sum();
-    let parts = 1 + verdict.findings.len() + verdict.detectors.len() + segments.len();
-    PART * parts + if whole { texts } else { 0 }
+impl Record {
+    fn new(fields: Map<String, Value>) -> Self {
+        Self(Value::Object(fields).to_string().into())
+    }
+
+    /// Its fields, without the braces around them.
+    pub(super) fn fields(&self) -> &str {
+        &self.0[1..self.0.len() - 1]
+    }
+
+    /// Bytes that it takes while it waits, and no fewer than its line will have.
+    pub(super) fn size(&self) -> usize {
+        PART + self.0.len()
+    }
+}
+
+/// The most bytes of a verdict's record, whose texts may be in it as they are.
+pub fn largest_record(limits: &Limits, whole: bool) -> usize {
+    let parts = [limits.max_findings, limits.max_segments, DETECTORS];
+    let parts = parts.into_iter().fold(0, usize::saturating_add);
+    let ids = (limits.max_segments.saturating_add(1)).saturating_mul(limits.max_id_bytes);
+    let texts = if whole { limits.max_text_bytes } else { 0 };
+    let written = ids.saturating_add(texts).saturating_mul(ESCAPED);
+    parts.saturating_mul(PART).saturating_add(written)
 }
 
 /// Something that happened.
 pub(super) fn event(event: &str, details: Value) -> Record {
-    Map::from_iter([("event".into(), event.into()), ("details".into(), details)])
+    Record::new(Map::from_iter([
+        ("event".into(), event.into()),
+        ("details".into(), details),
+    ]))
 }
 
 /// A verdict on these texts, which are known by digests under `key`, and as they are where that is asked for.
@@ -66,10 +92,8 @@ pub(super) fn verdict(
         ("detectors", detectors.collect()),
         ("texts", texts.collect()),
     ];
-    fields
-        .map(|(name, value)| (name.to_owned(), value))
-        .into_iter()
-        .collect()
+    let named = fields.map(|(name, value)| (name.to_owned(), value));
+    Record::new(Map::from_iter(named))
 }
 
 /// A score to four digits.

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -15,10 +15,12 @@ use super::book::Book;
 use super::chain::{Keys, Line};
 use super::files::parts;
 use super::record::{self, Record};
-use super::{Audit, AuditConfig, OnError, Verdicts, verify};
+use super::{Audit, AuditConfig, OnError, Verdicts, WAITING_BYTES, largest_record, verify};
 use crate::guard::{
-    Action, DetectorReport, DetectorState, Outcome, Role, Segment, Timings, Verdict,
+    Action, DetectorReport, DetectorState, Finding, Limits, Outcome, Role, Segment, Timings,
+    Verdict,
 };
+use crate::text::Position;
 
 fn config(dir: &Path) -> AuditConfig {
     let file = dir.join("audit.jsonl");
@@ -76,10 +78,25 @@ fn the_chain_goes_on_after_a_restart_and_a_torn_line() {
     file.write_all(&[0; 100]).unwrap();
     write(&config, 0);
     assert_eq!(check(&config), Ok(10));
-    // A first line.
-    std::fs::write(&config.file, "{\"seq\":0,\"previous\":\"\",\"time").unwrap();
+    // A first line, and one that was never written.
+    for torn in [&b"{\"seq\":0,\"previous\":\"\",\"time"[..], &[0; 5000]] {
+        std::fs::write(&config.file, torn).unwrap();
+        write(&config, 0);
+        assert_eq!(check(&config), Ok(2));
+    }
+}
+
+#[test]
+fn a_file_of_zeros_behind_one_that_was_put_aside_is_gone_on_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = config(dir.path());
+    let mut first = book(&config);
+    first.write(one(0)).unwrap();
+    first.put_aside().unwrap();
+    drop(first);
+    std::fs::write(&config.file, [0; 100]).unwrap();
     write(&config, 0);
-    assert_eq!(check(&config), Ok(2));
+    assert_eq!(check(&config), Ok(3), "with a \"torn\" and a \"stopped\"");
 }
 
 #[test]
@@ -198,6 +215,12 @@ fn a_file_that_was_moved_takes_no_more_until_it_is_back() {
     assert!(book.write(one(0)).is_err());
     std::fs::write(&config.file, "").unwrap();
     assert!(book.write(one(0)).is_err(), "another file");
+    // Nor is it put aside.
+    book.most = 1;
+    assert!(book.write(one(0)).is_err());
+    assert_eq!(parts(&config.file).unwrap(), [] as [PathBuf; 0]);
+    assert_eq!(std::fs::read(&config.file).unwrap(), b"");
+    book.most = u64::MAX;
     std::fs::rename(&moved, &config.file).unwrap();
     book.write(one(0)).unwrap();
     drop(book);
@@ -225,6 +248,7 @@ fn what_is_no_trail_is_left_as_it_is() {
         "{\"keys\":[]}",
         "{\"seq\":1}",
         "{ ",
+        "\0\0\0x",
     ] {
         std::fs::write(&config.file, text).unwrap();
         assert!(Audit::start(&config).is_err(), "{text}");
@@ -243,8 +267,12 @@ fn a_file_that_was_cut_takes_no_more() {
     book.write(one(1)).unwrap();
     let file = OpenOptions::new().write(true).open(&config.file).unwrap();
     file.set_len(whole.len() as u64).unwrap();
-    assert!(book.write(one(2)).is_err());
-    assert_eq!(std::fs::read(&config.file).unwrap(), whole);
+    for most in [u64::MAX, 1] {
+        book.most = most;
+        assert!(book.write(one(2)).is_err());
+        assert_eq!(std::fs::read(&config.file).unwrap(), whole);
+    }
+    assert_eq!(parts(&config.file).unwrap(), [] as [PathBuf; 0]);
 }
 
 /// A disk that fails: what was not forced to it is gone, and the next attempt to force it works.
@@ -331,16 +359,7 @@ async fn a_disk_that_hangs_is_waited_for_until_the_deadline() {
     let recorder = PrometheusBuilder::new().build_recorder();
     let _counting = metrics::set_default_local_recorder(&recorder);
     let dir = tempfile::tempdir().unwrap();
-    let config = config(dir.path());
-    let keys = Keys::read(config.key_file.as_deref()).unwrap();
-    let mut book = book(&config);
-    book.write(one(0)).unwrap();
-    book.most = 1;
-    book.force = |_| {
-        std::thread::sleep(Duration::from_secs(60));
-        Ok(())
-    };
-    let audit = Audit::go_on(&config, book, keys.texts).unwrap();
+    let audit = hanging(&config(dir.path()));
     let begun = Instant::now();
     let recorded = audit.verdict("a", &[], &verdict(0), Some(begun)).await;
     assert!(recorded.is_err());
@@ -350,22 +369,81 @@ async fn a_disk_that_hangs_is_waited_for_until_the_deadline() {
     assert!(begun.elapsed() < Duration::from_secs(10));
 }
 
-/// What waits takes no more than is counted, so that there is a bound on it.
+/// A trail on a disk that takes nothing.
+fn hanging(config: &AuditConfig) -> Audit {
+    let keys = Keys::read(config.key_file.as_deref()).unwrap();
+    let mut book = book(config);
+    book.write(one(0)).unwrap();
+    book.most = 1;
+    book.force = |_| {
+        std::thread::sleep(Duration::from_secs(60));
+        Ok(())
+    };
+    Audit::go_on(config, book, keys.texts).unwrap()
+}
+
 #[test]
-fn a_record_is_counted_by_all_that_is_in_it() {
+fn what_waits_is_bounded_by_all_that_is_in_it() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let _counting = metrics::set_default_local_recorder(&recorder);
+    let dir = tempfile::tempdir().unwrap();
+    let audit = hanging(&config(dir.path()));
+    let quarter = "x".repeat(WAITING_BYTES / 4);
+    for _ in 0..3 {
+        audit.note("test", json!(quarter));
+    }
+    assert_eq!(lost(&recorder), 0);
+    audit.note("test", json!(quarter));
+    assert_eq!(lost(&recorder), 1, "with what was said of it");
+    audit.note("test", json!("short"));
+    assert_eq!(lost(&recorder), 1);
+}
+
+/// So that a configuration can be refused whose records would find no place.
+#[test]
+fn no_record_is_larger_than_the_largest() {
     let dir = tempfile::tempdir().unwrap();
     let keys = Keys::read(config(dir.path()).key_file.as_deref()).unwrap();
+    let limits = Limits {
+        max_text_bytes: 10_000,
+        max_segments: 1000,
+        max_id_bytes: 100,
+        max_findings: 1000,
+    };
     let segment = Segment {
-        role: Role::User,
-        text: "x".into(),
-        id: Some("document 17".into()),
+        role: Role::Assistant,
+        text: "\0".repeat(10).as_str().into(),
+        id: Some("\"".repeat(100).as_str().into()),
     };
     let segments = vec![segment; 1000];
-    for (segments, verdict) in [(&segments[..], verdict(0)), (&[], verdict(1000))] {
-        let record = record::verdict("a", segments, &verdict, (&keys.texts, true));
-        let text = Value::Object(record).to_string();
-        assert!(record::size(segments, &verdict, true) > text.len());
-    }
+    let mut verdict = verdict(20);
+    verdict.id = "\"".repeat(100);
+    let at = Position {
+        byte: usize::MAX,
+        ..Position::default()
+    };
+    let finding = Finding {
+        segment: usize::MAX,
+        segment_id: None,
+        detector: "d".repeat(64),
+        label: "l".repeat(64),
+        rule: Some("r".repeat(256).as_str().into()),
+        score: Some(0.1234),
+        threshold: None,
+        start: at,
+        end: at,
+        action: Action::Block,
+        undone: Vec::new(),
+        read_with: Vec::new(),
+    };
+    verdict.findings = vec![finding; 1000];
+    let size = |whole| {
+        let record = record::verdict("a", &segments, &verdict, (&keys.texts, whole));
+        record.size()
+    };
+    assert!(size(false) < largest_record(&limits, false));
+    assert!(size(true) < largest_record(&limits, true));
+    assert!(size(true) > 6 * limits.max_text_bytes);
 }
 
 fn verdict(detectors: usize) -> Verdict {

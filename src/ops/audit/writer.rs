@@ -15,7 +15,6 @@ pub(super) const WAITING: usize = 4096;
 /// A record on its way to the disk.
 pub(super) struct Waiting {
     pub(super) record: Record,
-    pub(super) bytes: usize,
     /// Who is told whether it was written.
     pub(super) told: Option<oneshot::Sender<bool>>,
 }
@@ -67,7 +66,8 @@ pub(super) fn keep(mut book: Book, incoming: &Receiver<Waiting>, bytes: &AtomicU
         let (records, told): (Vec<_>, Vec<_>) = first
             .into_iter()
             .chain(more)
-            .map(|waiting| (waiting.record, (waiting.bytes, waiting.told)))
+            .map(|Waiting { record, told }| (record.size(), record, told))
+            .map(|(size, record, told)| (record, (size, told)))
             .unzip();
         if !records.is_empty() {
             let written = write.say(&book.write(records.into_iter()));
