@@ -53,14 +53,6 @@ pub(super) fn members(raw: &RawValue) -> Members<'_> {
     }
 }
 
-/// The elements of `raw`; none where it is no array.
-pub(super) fn elements(raw: &RawValue) -> Vec<&RawValue> {
-    match open(raw) {
-        Value::Array(elements) => elements,
-        _ => Vec::new(),
-    }
-}
-
 /// What a value is made of.
 pub(super) enum Token<'b> {
     /// The name of a member.
