@@ -64,12 +64,7 @@ impl Stretches {
             let slice = text.get(range.clone()).unwrap_or_default();
             let words = Count::of(slice);
             let mut push = |kind, text, count| {
-                decoded.push(Decoded {
-                    range: range.clone(),
-                    kind,
-                    text,
-                    count,
-                });
+                decoded.push(Decoded::of(range.clone(), vec![kind], text, count));
             };
             if words.says(words.rotated) {
                 push(Transformation::Rot13, rot13(slice), words.rotated.words);
@@ -166,7 +161,7 @@ fn rotate(b: u8) -> u8 {
 }
 
 /// `text` with its ASCII letters rotated by 13.
-fn rot13(text: &str) -> String {
+pub(super) fn rot13(text: &str) -> String {
     text.chars()
         .map(|c| {
             if c.is_ascii() {

@@ -206,6 +206,7 @@ impl<'t> Folder<'t, '_> {
                 self.repairs.push(Repair {
                     range: starts_at..self.out.len(),
                     text: reading.text.clone(),
+                    units: Vec::new(),
                     kind: Transformation::Confusables,
                     weight: reading.weight,
                     count: reading.count,
