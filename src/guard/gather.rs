@@ -58,6 +58,8 @@ pub(super) struct Found {
     /// Bytes of the segment.
     pub(super) span: Range<usize>,
     pub(super) undone: Vec<Transformation>,
+    /// Whether it was found in what the segment may also say.
+    pub(super) derived: bool,
     /// Segments that were read with this one to find it.
     pub(super) with: Vec<usize>,
 }
@@ -145,6 +147,9 @@ impl Guard {
                 all.unread += coverage.unread;
             }
             for scored in scored {
+                if !is_class && part.repeats(scored.span.clone()) {
+                    continue; // with less around it than where the text says it itself
+                }
                 let span = part.original(scored.span);
                 let next = Found {
                     segment: part.segment,
@@ -152,6 +157,7 @@ impl Guard {
                     rule: None,
                     score: scored.score,
                     undone: part.undone(&span, &evidence.readings[part.segment]),
+                    derived: !part.is_canonical(),
                     with: part.with.clone(),
                     span,
                 };
@@ -239,6 +245,7 @@ fn of_obfuscation(evidence: &Evidence<'_>, choice: &Chosen<'_>) -> (DetectorRepo
                 score,
                 span: of_kind(kind)?,
                 undone: vec![kind],
+                derived: false,
                 with: Vec::new(),
             })
         }));
@@ -250,6 +257,7 @@ fn of_obfuscation(evidence: &Evidence<'_>, choice: &Chosen<'_>) -> (DetectorRepo
             score: reading.obfuscation.score,
             span: whole.unwrap_or(0..0),
             undone: reading.obfuscation.kinds.iter().map(|k| k.0).collect(),
+            derived: false,
             with: Vec::new(),
         });
     }
@@ -322,6 +330,7 @@ pub(super) fn hits(evidence: &Evidence<'_>, family: Option<Family>) -> Vec<Found
             rule: Some(hit.found.rule.clone()),
             score: hit.found.score,
             undone: part.undone(&span, &evidence.readings[part.segment]),
+            derived: !part.is_canonical(),
             with: Vec::new(),
             span,
         };
@@ -330,13 +339,14 @@ pub(super) fn hits(evidence: &Evidence<'_>, family: Option<Family>) -> Vec<Found
     found
 }
 
-/// Adds what no reading of the same place has shown as surely.
+/// Adds what the text, or a reading of the same place, has not shown as surely.
 fn push_unless_known(found: &mut Vec<Found>, known: &mut Known, next: Found) {
     let place = (
         next.segment,
         next.label.clone(),
         next.span.start,
         next.span.end,
+        next.derived,
     );
     match known.get(&place) {
         Some(&at) if found[at].score >= next.score => {}
@@ -348,8 +358,8 @@ fn push_unless_known(found: &mut Vec<Found>, known: &mut Known, next: Found) {
     }
 }
 
-/// Where in a list of what was found a place stands: segment, label, start, end.
-type Known = HashMap<(usize, Arc<str>, usize, usize), usize>;
+/// Where in a list of what was found a place stands: segment, label, start, end, whether it is a reading's.
+type Known = HashMap<(usize, Arc<str>, usize, usize, bool), usize>;
 
 /// From the first to the last of `ranges`.
 fn cover<'r>(ranges: impl Iterator<Item = &'r Range<usize>>) -> Option<Range<usize>> {

@@ -199,7 +199,7 @@ fn unread(text: &str, tokens: &TokenizedText) -> usize {
             || c.is_control()
             || is_combining_mark(*c)
             || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fffd}'))
+                | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'))
     };
     let mut unread = 0;
     let mut read_to = 0;

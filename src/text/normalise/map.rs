@@ -38,6 +38,14 @@ impl OffsetMap {
         }
     }
 
+    /// The map of a text of `bytes` bytes that stands as a whole for an original of `original` bytes.
+    #[must_use]
+    pub fn whole(bytes: usize, original: usize) -> Self {
+        let mut map = MapBuilder::default();
+        map.changed(0..original, bytes);
+        map.finish(original)
+    }
+
     /// Whether the canonical text is the original.
     #[must_use]
     pub fn is_identity(&self) -> bool {

@@ -15,6 +15,7 @@ mod hidden;
 mod letters;
 mod lexicon;
 mod map;
+mod markup;
 mod order;
 mod payload;
 mod repair;
@@ -224,7 +225,9 @@ fn explore<'t>(text: &'t str, depth: usize, budget: &mut Budget) -> Level<'t> {
 
     let mut repairs = std::mem::take(&mut folded.repairs);
     repairs.extend(found.repairs);
-    for reading in repair::readings(&folded.text, repairs) {
+    let without_tags = repair::readings(&folded.text, markup::repairs(&folded.text));
+    let readings = repair::readings(&folded.text, repairs).into_iter();
+    for reading in readings.chain(without_tags) {
         let mut chain = Vec::new();
         for Repair {
             range, kind, count, ..

@@ -31,7 +31,7 @@ pub enum Transformation {
     Leetspeak,
     /// Words spelled letter by letter.
     SpacedLetters,
-    /// Punctuation inside words.
+    /// Punctuation or markup inside words.
     SplitWords,
     /// A letter put before a word.
     PrefixedWords,
