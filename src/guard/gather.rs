@@ -18,6 +18,10 @@ const LIMITED: &str = "a text may be read in more ways than the limits of normal
 /// Score from which texts say something together that none says alone. A change of subject from one to the
 /// next looks a little like an attack, which changes it, too.
 pub(super) const JOINED: f32 = 0.98;
+/// Characters of words that a model does not know, from which on a text is not read unless it knows one in
+/// [`OF_EACH`].
+const MANY: usize = 16;
+const OF_EACH: usize = 10;
 const NO_ROLE: &str = "the policy applies it to none of these roles";
 
 /// Everything that was found out about a check.
@@ -123,6 +127,7 @@ impl Guard {
             }
         };
         let mut all = Coverage::default();
+        let mut illegible = false;
         let mut found: Vec<Found> = Vec::new();
         let mut known = Known::new();
         // Of classes, where the best score of each (segment, label) stands in `found`.
@@ -145,6 +150,7 @@ impl Guard {
             all.of_tokens += coverage.of_tokens;
             if part.is_canonical() {
                 all.unread += coverage.unread;
+                illegible |= is_illegible(&coverage);
             }
             for scored in scored {
                 if !is_class && part.repeats(scored.span.clone()) {
@@ -201,12 +207,21 @@ impl Guard {
             (DetectorState::Failed, Some(LIMITED.to_owned()))
         } else if all.unread > 0 {
             let reason = format!("{} characters mean nothing to this model", all.unread);
-            (DetectorState::Scored, Some(reason))
+            let state = match illegible {
+                true => DetectorState::Failed,
+                false => DetectorState::Scored,
+            };
+            (state, Some(reason))
         } else {
             (DetectorState::Scored, None)
         };
         (report, found)
     }
+}
+
+/// Whether hardly anything of a text that seems to hold words means something to a model.
+fn is_illegible(text: &Coverage) -> bool {
+    text.illegible >= MANY && text.of_tokens * OF_EACH <= text.illegible
 }
 
 fn of_patterns(

@@ -169,7 +169,10 @@ fn backslash(rest: &str) -> Option<(Code, usize)> {
                 return Some((Code::Char(c), 6));
             }
             // The two halves of a character beyond the first 65,536.
-            let low = rest.get(6..8).filter(|mark| *mark == "\\u").and(hex(rest, 8..12))?;
+            let low = rest
+                .get(6..8)
+                .filter(|mark| *mark == "\\u")
+                .and(hex(rest, 8..12))?;
             let pair = [code as u16, low as u16];
             let c = char::decode_utf16(pair).next()?.ok()?;
             Some((Code::Char(c), 12))
@@ -181,11 +184,16 @@ fn backslash(rest: &str) -> Option<(Code, usize)> {
 /// A reference of HTML to a character by its number, with or without the semicolon, or by its name.
 fn reference(rest: &str) -> Option<(char, usize)> {
     let Some(number) = rest.strip_prefix("&#") else {
-        let name = rest.bytes().take(LONGEST_NAME + 2).position(|b| b == b';')?;
+        let name = rest
+            .bytes()
+            .take(LONGEST_NAME + 2)
+            .position(|b| b == b';')?;
         let name = rest.get(..=name)?;
         let decoded = html_escape::decode_html_entities(name);
         let mut chars = decoded.chars();
-        let c = chars.next().filter(|_| decoded != name && chars.next().is_none())?;
+        let c = chars
+            .next()
+            .filter(|_| decoded != name && chars.next().is_none())?;
         return Some((c, name.len()));
     };
     let (radix, prefix) = match number.as_bytes() {

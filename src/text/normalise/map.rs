@@ -95,9 +95,13 @@ impl OffsetMap {
     /// Whether any byte of `range` stands for something else in the original.
     #[must_use]
     pub fn is_changed(&self, range: Range<usize>) -> bool {
-        let after = self.runs.partition_point(|run| run.canonical <= range.start);
+        let after = self
+            .runs
+            .partition_point(|run| run.canonical <= range.start);
         let from_there = self.runs.get(after.saturating_sub(1)..).unwrap_or_default();
-        let mut touched = from_there.iter().take_while(|run| run.canonical < range.end);
+        let mut touched = from_there
+            .iter()
+            .take_while(|run| run.canonical < range.end);
         touched.any(|run| !run.is_copy())
     }
 

@@ -10,8 +10,30 @@ const LONGEST_WORD: usize = 64;
 
 /// Elements that part words; others are set inside them.
 const BLOCKS: [&str; 24] = [
-    "address", "article", "blockquote", "br", "button", "dd", "div", "dl", "dt", "form", "h1", "h2",
-    "h3", "h4", "hr", "li", "nav", "ol", "option", "p", "section", "table", "tr", "ul",
+    "address",
+    "article",
+    "blockquote",
+    "br",
+    "button",
+    "dd",
+    "div",
+    "dl",
+    "dt",
+    "form",
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "hr",
+    "li",
+    "nav",
+    "ol",
+    "option",
+    "p",
+    "section",
+    "table",
+    "tr",
+    "ul",
 ];
 
 /// The words of `text` with tags inside.
@@ -19,7 +41,10 @@ pub(super) fn repairs(text: &str) -> Vec<Repair> {
     let bytes = text.as_bytes();
     let mut found = Vec::new();
     let mut at = 0;
-    while let Some(next) = bytes.get(at..).and_then(|rest| rest.iter().position(|b| *b == b'<')) {
+    while let Some(next) = bytes
+        .get(at..)
+        .and_then(|rest| rest.iter().position(|b| *b == b'<'))
+    {
         let mark = at + next;
         let before = bytes[at..mark].iter().rev().take(LONGEST_WORD);
         let start = mark - before.take_while(|b| b.is_ascii_alphabetic()).count();

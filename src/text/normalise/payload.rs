@@ -175,7 +175,11 @@ fn hex_digits(blob: &str) -> Option<&str> {
 fn hex(digits: &str) -> Option<String> {
     let from = |start: usize| {
         let pairs = digits.as_bytes().get(start..)?.chunks_exact(2);
-        text_of(&pairs.map(|pair| byte(pair, 16)).collect::<Option<Vec<u8>>>()?)
+        text_of(
+            &pairs
+                .map(|pair| byte(pair, 16))
+                .collect::<Option<Vec<u8>>>()?,
+        )
     };
     from(0).or_else(|| if digits.len() % 2 == 1 { from(1) } else { None })
 }
