@@ -11,10 +11,13 @@ pub(super) fn text_of(bytes: &[u8]) -> Option<String> {
     if let Some(text) = utf16(bytes) {
         return Some(text);
     }
+    let most = match bytes.len() {
+        LEAST_LOSSY.. => bytes.len() / OF_EACH,
+        _ => 0,
+    };
     let mut text = String::with_capacity(bytes.len());
-    let odd = read(bytes, |c| text.push(c));
-    let lossy = bytes.len() >= LEAST_LOSSY && odd * OF_EACH <= bytes.len();
-    (!text.is_empty() && (odd == 0 || lossy)).then_some(text)
+    let reads = read(bytes, most, |c| text.push(c));
+    (reads && !text.is_empty()).then_some(text)
 }
 
 /// Whether bytes out of the middle of something may be text.
@@ -26,8 +29,8 @@ pub(super) fn holds_text(bytes: &[u8]) -> bool {
     let end = whole.len() - tail.count();
     let cut = whole[..end].last().is_some_and(|&b| b >= 0xc0);
     let whole = &whole[..if cut { end - 1 } else { whole.len() }];
-    let odd = read(whole, |_| {});
-    !whole.is_empty() && odd * OF_EACH <= whole.len() || utf16(bytes).is_some()
+    let reads = !whole.is_empty() && read(whole, whole.len() / OF_EACH, |_| {});
+    reads || utf16(bytes).is_some()
 }
 
 /// Whether `b` stands inside a character of UTF-8.
@@ -35,8 +38,8 @@ fn is_inner(b: u8) -> bool {
     b & 0xc0 == 0x80
 }
 
-/// Gives each character of `bytes` to `to`; returns how many bytes and controls are no text.
-fn read(bytes: &[u8], mut to: impl FnMut(char)) -> usize {
+/// Gives each character of `bytes` to `to`; says whether at most `most` bytes and controls are no text.
+fn read(bytes: &[u8], most: usize, mut to: impl FnMut(char)) -> bool {
     let mut odd = 0;
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
@@ -48,8 +51,11 @@ fn read(bytes: &[u8], mut to: impl FnMut(char)) -> usize {
             odd += 1;
             to(latin1(b));
         }
+        if odd > most {
+            return false;
+        }
     }
-    odd
+    true
 }
 
 /// The letter that a byte is in Latin-1, or a space.
@@ -66,7 +72,8 @@ pub(super) fn is_odd_control(c: char) -> bool {
 fn utf16(bytes: &[u8]) -> Option<String> {
     let pairs = bytes.chunks_exact(2);
     let count = pairs.len();
-    if count < 4 {
+    let zero = bytes.iter().filter(|b| **b == 0).count();
+    if count < 4 || zero * 3 < bytes.len() {
         return None;
     }
     let zeros = |at: usize| pairs.clone().filter(|pair| pair[at] == 0).count();

@@ -152,7 +152,8 @@ fn to_line_edges(text: &str, range: Range<usize>) -> Range<usize> {
     start..end
 }
 
-fn rotate(b: u8) -> u8 {
+/// An ASCII letter rotated by 13; anything else as it is.
+pub(super) fn rotate(b: u8) -> u8 {
     match b {
         b'a'..=b'z' => (b - b'a' + 13) % 26 + b'a',
         b'A'..=b'Z' => (b - b'A' + 13) % 26 + b'A',

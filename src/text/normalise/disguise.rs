@@ -72,9 +72,11 @@ fn once(word: &[u8]) -> String {
 /// The known word that `word` says each letter of twice.
 fn said_twice(word: &[u8]) -> Option<String> {
     let pairs = word.chunks_exact(2);
-    let twice = pairs.remainder().is_empty() && pairs.clone().all(|pair| pair[0] == pair[1]);
+    if !pairs.remainder().is_empty() || pairs.clone().any(|pair| pair[0] != pair[1]) {
+        return None;
+    }
     let once: Vec<u8> = pairs.map(|pair| pair[0]).collect();
-    (twice && Lexicon::get().rank(&once).is_some()).then(|| text(&once))
+    Lexicon::get().rank(&once).map(|_| text(&once))
 }
 
 /// Words without the spaces between them.

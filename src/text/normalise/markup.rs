@@ -41,10 +41,7 @@ pub(super) fn repairs(text: &str) -> Vec<Repair> {
     let bytes = text.as_bytes();
     let mut found = Vec::new();
     let mut at = 0;
-    while let Some(next) = bytes
-        .get(at..)
-        .and_then(|rest| rest.iter().position(|b| *b == b'<'))
-    {
+    while let Some(next) = text.get(at..).and_then(|rest| rest.find('<')) {
         let mark = at + next;
         let before = bytes[at..mark].iter().rev().take(LONGEST_WORD);
         let start = mark - before.take_while(|b| b.is_ascii_alphabetic()).count();

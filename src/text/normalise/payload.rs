@@ -1,14 +1,9 @@
 //! Texts encoded in base64, hexadecimal and binary, and escapes in words.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
-use base64::Engine;
-use base64::alphabet::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-
 use super::bytes::{holds_text, text_of};
-use super::cipher::rot13;
+use super::cipher::rotate;
 use super::lexicon;
 use super::map::{MapBuilder, OffsetMap};
 use super::signal::Transformation;
@@ -44,13 +39,6 @@ impl Decoded {
         }
     }
 }
-
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new()
-        .with_decode_allow_trailing_bits(true)
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
 
 /// Characters that decide early whether a blob holds text.
 const PROBE: usize = 24;
@@ -136,31 +124,33 @@ fn count(says: &str) -> usize {
 /// The text that `blob` encodes in hexadecimal or base64, and what was undone to read it.
 fn decode(blob: &str) -> Option<(Vec<Transformation>, String)> {
     use Transformation::{Base64, Hex, Reversed, Rot13};
-    let backwards = || blob.bytes().rev().map(char::from).collect::<String>();
     if let Some(digits) = hex_digits(blob) {
-        if let Some(text) = hex(digits) {
+        if let Some(text) = hex(digits.as_bytes()) {
             return Some((vec![Hex], text));
         }
-        if let Some(text) = hex(&backwards()) {
+        let backwards: Vec<u8> = digits.bytes().rev().collect();
+        if let Some(text) = hex(&backwards) {
             return Some((vec![Reversed, Hex], text));
         }
     }
-    let blob = blob.trim_end_matches('=');
-    if !is_varied(blob.as_bytes()) {
+    let blob = blob.trim_end_matches('=').as_bytes();
+    if !is_varied(blob) {
         return None;
     }
-    let long = blob.len() >= LONG;
+    // Digits alone are no base64 that was changed.
+    let long = blob.len() >= LONG && !blob.iter().all(u8::is_ascii_hexdigit);
     let starts = if long { 0..4 } else { 0..1 };
-    if let Some(text) = starts.filter_map(|start| base64(blob.get(start..)?)).next() {
+    let mut from = starts.filter_map(|start| base64(blob.get(start..)?.iter().copied()));
+    if let Some(text) = from.next() {
         return Some((vec![Base64], text));
     }
     if !long {
         return None;
     }
-    if let Some(text) = base64(&backwards()) {
+    if let Some(text) = base64(blob.iter().rev().copied()) {
         return Some((vec![Reversed, Base64], text));
     }
-    base64(&rot13(blob)).map(|text| (vec![Rot13, Base64], text))
+    base64(blob.iter().map(|&b| rotate(b))).map(|text| (vec![Rot13, Base64], text))
 }
 
 /// The hexadecimal digits of `blob`, which holds hardly anything else.
@@ -172,42 +162,44 @@ fn hex_digits(blob: &str) -> Option<&str> {
 }
 
 /// The text in hexadecimal digits; where one is too many, the first or the last one is left out.
-fn hex(digits: &str) -> Option<String> {
+fn hex(digits: &[u8]) -> Option<String> {
     let from = |start: usize| {
-        let pairs = digits.as_bytes().get(start..)?.chunks_exact(2);
-        text_of(
-            &pairs
-                .map(|pair| byte(pair, 16))
-                .collect::<Option<Vec<u8>>>()?,
-        )
+        let pairs = digits.get(start..)?.chunks_exact(2);
+        let bytes = pairs.map_while(|pair| byte(pair, 16));
+        let probe: Vec<u8> = bytes.clone().take(PROBE).collect();
+        holds_text(&probe).then(|| text_of(&bytes.collect::<Vec<u8>>()))?
     };
     from(0).or_else(|| if digits.len() % 2 == 1 { from(1) } else { None })
 }
 
-/// The text in base64 without padding.
-fn base64(blob: &str) -> Option<String> {
-    let probe = |at: usize| {
-        let rest = blob.get(at..)?;
-        let probe = rest.get(..PROBE.min(rest.len() / 4 * 4))?;
-        holds_text(&decode_base64(probe)?).then_some(())
-    };
-    probe(0).or_else(|| probe(blob.len() / 8 * 4))?;
-    // A last character alone encodes nothing.
-    let whole = if blob.len() % 4 == 1 {
-        blob.len() - 1
-    } else {
-        blob.len()
-    };
-    text_of(&decode_base64(blob.get(..whole)?)?)
+/// The text in characters of base64, if they begin with text or have some in the middle.
+fn base64(blob: impl ExactSizeIterator<Item = u8> + Clone) -> Option<String> {
+    let middle = blob.len() / 8 * 4;
+    let text = |at| holds_text(&decode_base64(blob.clone().skip(at).take(PROBE)));
+    (text(0) || blob.len() > PROBE && text(middle)).then(|| text_of(&decode_base64(blob)))?
 }
 
-fn decode_base64(blob: &str) -> Option<Vec<u8>> {
-    let standard: Cow<'_, str> = if blob.contains(['-', '_']) {
-        blob.replace('-', "+").replace('_', "/").into()
-    } else {
-        blob.into()
-    };
-    BASE64.decode(standard.as_bytes()).ok()
+/// The bytes behind characters of base64, standard or URL-safe, without padding. A last character alone
+/// encodes nothing.
+fn decode_base64(blob: impl Iterator<Item = u8>) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(blob.size_hint().0 / 4 * 3 + 2);
+    let (mut held, mut bits) = (0u32, 0);
+    for b in blob {
+        let value = match b {
+            b'A'..=b'Z' => b - b'A',
+            b'a'..=b'z' => b - b'a' + 26,
+            b'0'..=b'9' => b - b'0' + 52,
+            b'+' | b'-' => 62,
+            _ => 63,
+        };
+        held = held << 6 | u32::from(value);
+        bits += 6;
+        if bits >= 8 {
+            bits -= 8;
+            bytes.push((held >> bits) as u8);
+        }
+    }
+    bytes
 }
 
 fn byte(digits: &[u8], radix: u32) -> Option<u8> {
