@@ -55,26 +55,8 @@ impl Part {
     /// Whether every detector should read it: a text of its own, and not a guess at how a word might
     /// be spelled.
     pub(super) fn is_text(&self) -> bool {
-        use Transformation as T;
-        match &self.derived {
-            _ if !self.with.is_empty() => false,
-            None => true,
-            Some(by) => by.iter().any(|t| {
-                matches!(
-                    t,
-                    T::Base64
-                        | T::Hex
-                        | T::Binary
-                        | T::Url
-                        | T::HtmlEntity
-                        | T::Escape
-                        | T::Rot13
-                        | T::Reversed
-                        | T::Tags
-                        | T::VariationSelectors
-                )
-            }),
-        }
+        let certain = |by: &Vec<Transformation>| by.iter().all(|t| t.is_decoded());
+        self.with.is_empty() && self.derived.as_ref().is_none_or(certain)
     }
 
     /// What was undone to read `range` (bytes of the segment) here.

@@ -51,16 +51,15 @@ pub(super) fn make_ordinary(cells: &mut Vec<Cell>, before: Option<char>, record:
     let mut parting = vec![false; cells.len()];
     mark_runs(
         cells,
-        |c| c.class == Class::Blank,
+        |c| matches!(c.class, Class::Blank | Class::Mark),
         |run| {
-            let first = match run.start.checked_sub(1).and_then(|at| cells.get(at)) {
-                Some(cell) => Some(cell.c),
+            let first = match run.start.checked_sub(1) {
+                Some(at) => cells.get(at).map(|cell| cell.c),
                 None => before,
             };
-            let letter = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
-            if letter(first) && letter(cells.get(run.end).map(|cell| cell.c)) {
-                parting[run].fill(true);
-            }
+            let last = cells.get(run.end).map(|cell| cell.c);
+            let between = [first, last].map(|c| c.is_some_and(char::is_alphanumeric));
+            parting[run].fill(between == [true, true]);
         },
     );
 

@@ -1,4 +1,4 @@
-//! Texts encoded in base64, hexadecimal and binary, and escapes in words.
+//! Texts encoded in base64, hexadecimal and binary.
 
 use std::ops::Range;
 

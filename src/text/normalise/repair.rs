@@ -39,7 +39,8 @@ pub(super) struct Reading {
     pub(super) repairs: Vec<Repair>,
 }
 
-/// Groups `repairs` of `text` and applies those of each group that weighs enough.
+/// Groups `repairs` of `text` and applies those of each group that weighs enough: what is decoded by itself,
+/// guesses at spelling by themselves.
 pub(super) fn readings(text: &str, mut repairs: Vec<Repair>) -> Vec<Reading> {
     repairs.sort_by(|a, b| {
         (a.range.start, b.range.end, b.weight).cmp(&(b.range.start, a.range.end, a.weight))
@@ -52,6 +53,14 @@ pub(super) fn readings(text: &str, mut repairs: Vec<Repair>) -> Vec<Reading> {
         }
         free
     });
+    let (decoded, guessed): (Vec<_>, Vec<_>) =
+        repairs.into_iter().partition(|r| r.kind.is_decoded());
+    let mut all = grouped(text, decoded);
+    all.extend(grouped(text, guessed));
+    all
+}
+
+fn grouped(text: &str, repairs: Vec<Repair>) -> Vec<Reading> {
     let mut all = Vec::new();
     let mut rest = repairs.into_iter().peekable();
     while let Some(first) = rest.next() {

@@ -136,6 +136,24 @@ impl Transformation {
         )
     }
 
+    /// Whether what it gives is what was written, in another form; others are guesses at spelling.
+    #[must_use]
+    pub fn is_decoded(self) -> bool {
+        matches!(
+            self,
+            Self::Base64
+                | Self::Hex
+                | Self::Binary
+                | Self::Url
+                | Self::HtmlEntity
+                | Self::Escape
+                | Self::Rot13
+                | Self::Reversed
+                | Self::Tags
+                | Self::VariationSelectors
+        )
+    }
+
     /// The count at which this kind alone scores one half: what ordinary text may well hold has a high
     /// one, and what nobody writes by accident a low one.
     fn half(self) -> f32 {
