@@ -41,6 +41,8 @@ pub struct Coverage {
     pub of_tokens: usize,
     /// Characters the tokenizer deleted or has no token for, white space and marks aside.
     pub unread: usize,
+    /// Those of them that may be part of words.
+    pub illegible: usize,
     /// Windows whose deadline passed.
     pub expired: usize,
     /// Windows that failed, or whose scores were not finite.
@@ -105,6 +107,7 @@ impl SegmentScan {
         let mut coverage = Coverage {
             of_tokens: self.tokens.ids.len() - self.tokens.unknown,
             unread: self.tokens.unread,
+            illegible: self.tokens.illegible,
             ..Coverage::default()
         };
         let mut scored = Vec::with_capacity(self.windows.len());

@@ -35,6 +35,8 @@ impl Guard {
             let is_class = !choice.detector.finds_spans;
             // What a text says alone is not said again of it together with others, which come last.
             let mut alone: BTreeSet<(usize, Arc<str>)> = BTreeSet::new();
+            // What a text says as it stands is not said again of another reading of it, which comes later.
+            let mut spans: BTreeMap<(usize, Arc<str>, usize), usize> = BTreeMap::new();
             for found in found {
                 let label = &*found.label;
                 let joint = !found.with.is_empty();
@@ -72,6 +74,17 @@ impl Guard {
                     alone.insert((found.segment, found.label.clone()));
                 }
                 let (start, end) = (found.span.start, found.span.end);
+                if !is_class {
+                    let place = (found.segment, found.label.clone(), start);
+                    let before = spans.range(..=&place).next_back();
+                    let same = before.filter(|((s, l, _), _)| (*s, l) == (place.0, &place.1));
+                    if found.derived && same.is_some_and(|(_, &reached)| reached >= end) {
+                        continue;
+                    }
+                    if !found.derived {
+                        spans.insert(place, end);
+                    }
+                }
                 findings.push(Finding {
                     segment: found.segment,
                     segment_id: segment.id.clone(),

@@ -18,6 +18,10 @@ const LIMITED: &str = "a text may be read in more ways than the limits of normal
 /// Score from which texts say something together that none says alone. A change of subject from one to the
 /// next looks a little like an attack, which changes it, too.
 pub(super) const JOINED: f32 = 0.98;
+/// Characters of words that a model does not know, from which on a text is not read unless it knows one in
+/// [`OF_EACH`].
+const MANY: usize = 16;
+const OF_EACH: usize = 10;
 const NO_ROLE: &str = "the policy applies it to none of these roles";
 
 /// Everything that was found out about a check.
@@ -58,6 +62,8 @@ pub(super) struct Found {
     /// Bytes of the segment.
     pub(super) span: Range<usize>,
     pub(super) undone: Vec<Transformation>,
+    /// Whether it was found in what the segment may also say.
+    pub(super) derived: bool,
     /// Segments that were read with this one to find it.
     pub(super) with: Vec<usize>,
 }
@@ -121,6 +127,7 @@ impl Guard {
             }
         };
         let mut all = Coverage::default();
+        let mut illegible = false;
         let mut found: Vec<Found> = Vec::new();
         let mut known = Known::new();
         // Of classes, where the best score of each (segment, label) stands in `found`.
@@ -143,8 +150,12 @@ impl Guard {
             all.of_tokens += coverage.of_tokens;
             if part.is_canonical() {
                 all.unread += coverage.unread;
+                illegible |= is_illegible(&coverage);
             }
             for scored in scored {
+                if !is_class && part.repeats(scored.span.clone()) {
+                    continue; // with less around it than where the text says it itself
+                }
                 let span = part.original(scored.span);
                 let next = Found {
                     segment: part.segment,
@@ -152,6 +163,7 @@ impl Guard {
                     rule: None,
                     score: scored.score,
                     undone: part.undone(&span, &evidence.readings[part.segment]),
+                    derived: !part.is_canonical(),
                     with: part.with.clone(),
                     span,
                 };
@@ -195,12 +207,21 @@ impl Guard {
             (DetectorState::Failed, Some(LIMITED.to_owned()))
         } else if all.unread > 0 {
             let reason = format!("{} characters mean nothing to this model", all.unread);
-            (DetectorState::Scored, Some(reason))
+            let state = match illegible {
+                true => DetectorState::Failed,
+                false => DetectorState::Scored,
+            };
+            (state, Some(reason))
         } else {
             (DetectorState::Scored, None)
         };
         (report, found)
     }
+}
+
+/// Whether hardly anything of a text that seems to hold words means something to a model.
+fn is_illegible(text: &Coverage) -> bool {
+    text.illegible >= MANY && text.of_tokens * OF_EACH <= text.illegible
 }
 
 fn of_patterns(
@@ -239,6 +260,7 @@ fn of_obfuscation(evidence: &Evidence<'_>, choice: &Chosen<'_>) -> (DetectorRepo
                 score,
                 span: of_kind(kind)?,
                 undone: vec![kind],
+                derived: false,
                 with: Vec::new(),
             })
         }));
@@ -250,6 +272,7 @@ fn of_obfuscation(evidence: &Evidence<'_>, choice: &Chosen<'_>) -> (DetectorRepo
             score: reading.obfuscation.score,
             span: whole.unwrap_or(0..0),
             undone: reading.obfuscation.kinds.iter().map(|k| k.0).collect(),
+            derived: false,
             with: Vec::new(),
         });
     }
@@ -322,6 +345,7 @@ pub(super) fn hits(evidence: &Evidence<'_>, family: Option<Family>) -> Vec<Found
             rule: Some(hit.found.rule.clone()),
             score: hit.found.score,
             undone: part.undone(&span, &evidence.readings[part.segment]),
+            derived: !part.is_canonical(),
             with: Vec::new(),
             span,
         };
@@ -330,13 +354,14 @@ pub(super) fn hits(evidence: &Evidence<'_>, family: Option<Family>) -> Vec<Found
     found
 }
 
-/// Adds what no reading of the same place has shown as surely.
+/// Adds what the text, or a reading of the same place, has not shown as surely.
 fn push_unless_known(found: &mut Vec<Found>, known: &mut Known, next: Found) {
     let place = (
         next.segment,
         next.label.clone(),
         next.span.start,
         next.span.end,
+        next.derived,
     );
     match known.get(&place) {
         Some(&at) if found[at].score >= next.score => {}
@@ -348,8 +373,8 @@ fn push_unless_known(found: &mut Vec<Found>, known: &mut Known, next: Found) {
     }
 }
 
-/// Where in a list of what was found a place stands: segment, label, start, end.
-type Known = HashMap<(usize, Arc<str>, usize, usize), usize>;
+/// Where in a list of what was found a place stands: segment, label, start, end, whether it is a reading's.
+type Known = HashMap<(usize, Arc<str>, usize, usize, bool), usize>;
 
 /// From the first to the last of `ranges`.
 fn cover<'r>(ranges: impl Iterator<Item = &'r Range<usize>>) -> Option<Range<usize>> {

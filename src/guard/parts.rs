@@ -19,15 +19,10 @@ pub(super) struct Part {
     pub(super) text: Arc<str>,
     /// Of segments read as one: whether a limit kept a further reading of them out.
     pub(super) limited: bool,
-    place: Place,
-}
-
-#[derive(Debug)]
-enum Place {
-    /// The segment's canonical text.
-    Canonical(OffsetMap),
-    /// Something the segment may also say: where that stands in it, and what was undone to read it.
-    Derived(Range<usize>, Vec<Transformation>),
+    /// From bytes of the text to bytes of the segment.
+    map: OffsetMap,
+    /// What was undone to read it, where it is something that the segment may also say.
+    derived: Option<Vec<Transformation>>,
 }
 
 /// What normalisation found out about a segment.
@@ -44,48 +39,32 @@ pub(super) struct Reading {
 impl Part {
     /// The bytes of the segment behind the bytes `range` of this text.
     pub(super) fn original(&self, range: Range<usize>) -> Range<usize> {
-        match &self.place {
-            Place::Canonical(map) => map.original(range),
-            Place::Derived(whole, _) => whole.clone(),
-        }
+        self.map.original(range)
     }
 
     /// Whether this is what the segment itself says.
     pub(super) fn is_canonical(&self) -> bool {
-        matches!(self.place, Place::Canonical(_))
+        self.derived.is_none()
+    }
+
+    /// Whether `range` is what the segment's canonical text says there, too.
+    pub(super) fn repeats(&self, range: Range<usize>) -> bool {
+        self.derived.is_some() && !self.map.is_changed(range)
     }
 
     /// Whether every detector should read it: a text of its own, and not a guess at how a word might
     /// be spelled.
     pub(super) fn is_text(&self) -> bool {
-        use Transformation as T;
-        match &self.place {
-            _ if !self.with.is_empty() => false,
-            Place::Canonical(_) => true,
-            Place::Derived(_, by) => by.iter().any(|t| {
-                matches!(
-                    t,
-                    T::Base64
-                        | T::Hex
-                        | T::Binary
-                        | T::Url
-                        | T::HtmlEntity
-                        | T::Escape
-                        | T::Rot13
-                        | T::Reversed
-                        | T::Tags
-                        | T::VariationSelectors
-                )
-            }),
-        }
+        let certain = |by: &Vec<Transformation>| by.iter().all(|t| t.is_decoded());
+        self.with.is_empty() && self.derived.as_ref().is_none_or(certain)
     }
 
     /// What was undone to read `range` (bytes of the segment) here.
     pub(super) fn undone(&self, range: &Range<usize>, reading: &Reading) -> Vec<Transformation> {
-        let mut kinds = match &self.place {
-            Place::Derived(_, by) => by.clone(),
-            Place::Canonical(map) if map.is_identity() => Vec::new(),
-            Place::Canonical(_) => reading
+        let mut kinds = match &self.derived {
+            Some(by) => by.clone(),
+            None if self.map.is_identity() => Vec::new(),
+            None => reading
                 .undone
                 .iter()
                 .filter(|u| u.range.start < range.end && range.start < u.range.end)
@@ -128,14 +107,16 @@ pub(super) fn read(
                 Cow::Owned(changed) => changed.into(),
             },
             limited: false,
-            place: Place::Canonical(normalised.map),
+            map: normalised.map,
+            derived: None,
         });
         parts.extend(normalised.derived.into_iter().map(|derived| Part {
             segment,
             with: Vec::new(),
             text: derived.text.into(),
             limited: false,
-            place: Place::Derived(derived.range, derived.transformations),
+            map: derived.map,
+            derived: Some(derived.transformations),
         }));
     }
     for mut joined in join(segments, turns) {
@@ -152,9 +133,10 @@ pub(super) fn read(
         parts.extend(says.map(|(text, by)| Part {
             segment: last,
             with: joined.segments.clone(),
+            map: OffsetMap::whole(text.len(), segments[last].text.len()),
             text: text.into(),
             limited,
-            place: Place::Derived(0..segments[last].text.len(), by),
+            derived: Some(by),
         }));
     }
     (parts, readings)

@@ -40,6 +40,9 @@ pub struct TokenizedText {
     /// Characters behind those tokens, and characters that no token stands for; white space, combining
     /// marks and what only joins or presents characters aside.
     pub unread: usize,
+    /// Those of them that are letters, for private use or in place of lost characters: what may say
+    /// something.
+    pub illegible: usize,
     /// The vocabulary's id for what it lacks.
     pub unknown_id: Option<u32>,
     /// Whether each token goes on with the word of the token before it (`word` + `##piece`).
@@ -168,11 +171,12 @@ impl TextTokenizer {
             spans,
             unknown: 0,
             unread: 0,
+            illegible: 0,
             unknown_id: self.unknown_id,
             continues_word,
         };
         tokens.unknown = tokens.ids.len() - tokens.known_in(0..tokens.ids.len());
-        tokens.unread = unread(text, &tokens);
+        (tokens.unread, tokens.illegible) = unread(text, &tokens);
         Ok(tokens)
     }
 }
@@ -192,16 +196,26 @@ pub fn least_tokens(text: &str) -> usize {
 
 /// Characters of `text` that the model learns nothing of: those behind unknown tokens, and those that
 /// the tokenizer deleted. White space, combining marks, controls and what joins or presents other
-/// characters say nothing by themselves and do not count.
-fn unread(text: &str, tokens: &TokenizedText) -> usize {
+/// characters say nothing by themselves and do not count. The second number is that of the characters among
+/// them which may be part of words.
+fn unread(text: &str, tokens: &TokenizedText) -> (usize, usize) {
     let counts = |c: &char| {
         !(c.is_whitespace()
             || c.is_control()
             || is_combining_mark(*c)
             || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fffd}'))
+                | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'))
     };
-    let mut unread = 0;
+    let says = |c: &char| {
+        c.is_alphabetic() || matches!(c, '\u{e000}'..='\u{f8ff}' | '\u{fffd}' | '\u{f0000}'..)
+    };
+    let (mut unread, mut illegible) = (0, 0);
+    let mut count = |piece: &str| {
+        for c in piece.chars().filter(counts) {
+            unread += 1;
+            illegible += usize::from(says(&c));
+        }
+    };
     let mut read_to = 0;
     for (&(start, end), &id) in tokens.spans.iter().zip(&tokens.ids) {
         let from = if Some(id) == tokens.unknown_id {
@@ -210,11 +224,12 @@ fn unread(text: &str, tokens: &TokenizedText) -> usize {
             read_to..start
         };
         if let Some(piece) = text.get(from) {
-            unread += piece.chars().filter(counts).count();
+            count(piece);
         }
         read_to = read_to.max(end);
     }
-    unread + text[read_to..].chars().filter(counts).count()
+    count(text.get(read_to..).unwrap_or_default());
+    (unread, illegible)
 }
 
 /// WordPiece gives up on a whole word, and makes it one unknown token, when the word is longer than a

@@ -64,12 +64,7 @@ impl Stretches {
             let slice = text.get(range.clone()).unwrap_or_default();
             let words = Count::of(slice);
             let mut push = |kind, text, count| {
-                decoded.push(Decoded {
-                    range: range.clone(),
-                    kind,
-                    text,
-                    count,
-                });
+                decoded.push(Decoded::of(range.clone(), vec![kind], text, count));
             };
             if words.says(words.rotated) {
                 push(Transformation::Rot13, rot13(slice), words.rotated.words);
@@ -157,7 +152,8 @@ fn to_line_edges(text: &str, range: Range<usize>) -> Range<usize> {
     start..end
 }
 
-fn rotate(b: u8) -> u8 {
+/// An ASCII letter rotated by 13; anything else as it is.
+pub(super) fn rotate(b: u8) -> u8 {
     match b {
         b'a'..=b'z' => (b - b'a' + 13) % 26 + b'a',
         b'A'..=b'Z' => (b - b'A' + 13) % 26 + b'A',
@@ -166,7 +162,7 @@ fn rotate(b: u8) -> u8 {
 }
 
 /// `text` with its ASCII letters rotated by 13.
-fn rot13(text: &str) -> String {
+pub(super) fn rot13(text: &str) -> String {
     text.chars()
         .map(|c| {
             if c.is_ascii() {

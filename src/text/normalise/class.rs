@@ -42,8 +42,10 @@ pub(super) enum Class {
     Variation,
     /// A Unicode tag.
     Tag,
-    /// A space other than U+0020.
+    /// A space other than U+0020, or a control that parts texts.
     Space,
+    /// No character that anybody agreed on: private use, and what stands for a lost one.
+    Blank,
     /// Another form of ordinary characters, which it is folded to.
     Compatible,
     /// A full-width sign of Chinese and Japanese text: folded after ASCII, kept elsewhere.
@@ -168,7 +170,9 @@ fn find_lookalike(c: char) -> Option<u8> {
 fn find_class(c: char, alike: impl Fn() -> bool) -> Class {
     match c as u32 {
         0x41..=0x5a | 0x61..=0x7a => Class::Ascii,
-        0x09..=0x0d | 0x20..=0x7e => Class::Plain,
+        0x09 | 0x0a | 0x0d | 0x20..=0x7e => Class::Plain,
+        0x0b | 0x0c | 0x1c..=0x1f => Class::Space,
+        0xe000..=0xf8ff | 0xfffd | 0xf0000.. => Class::Blank,
         0xad => Class::SoftHyphen,
         0x85 | 0xa0 | 0x1680 | 0x2000..=0x200a | 0x2028 | 0x2029 | 0x202f | 0x205f | 0x2800 => {
             Class::Space

@@ -25,6 +25,9 @@ pub(super) fn unknown_word(word: &[u8]) -> Option<Disguise> {
             None => Some((once(word), drawn_out, 0)),
         };
     }
+    if let Some(target) = said_twice(word) {
+        return Some((target, Transformation::RepeatedLetters, 1));
+    }
     if JOINED.contains(&word.len())
         && let Some(joined) = joined(word)
     {
@@ -64,6 +67,16 @@ fn once(word: &[u8]) -> String {
     let runs = word.chunk_by(|a, b| a.eq_ignore_ascii_case(b));
     let said = runs.flat_map(|run| &run[..if run.len() > 2 { 1 } else { run.len() }]);
     said.map(|&b| char::from(b)).collect()
+}
+
+/// The known word that `word` says each letter of twice.
+fn said_twice(word: &[u8]) -> Option<String> {
+    let pairs = word.chunks_exact(2);
+    if !pairs.remainder().is_empty() || pairs.clone().any(|pair| pair[0] != pair[1]) {
+        return None;
+    }
+    let once: Vec<u8> = pairs.map(|pair| pair[0]).collect();
+    Lexicon::get().rank(&once).map(|_| text(&once))
 }
 
 /// Words without the spaces between them.

@@ -71,7 +71,7 @@ pub(super) fn fold<'t>(text: &'t str, record: &mut Record) -> Folded<'t> {
 
 /// The first byte at or after `from` that is no ordinary ASCII.
 fn next_special(bytes: &[u8], from: usize) -> Option<usize> {
-    let special = |b: u8| (b < 0x20) & (b.wrapping_sub(0x09) > 4) | (b >= 0x7f);
+    let special = |b: u8| (b < 0x20) & (b != 9) & (b != 10) & (b != 13) | (b >= 0x7f);
     let mut at = from;
     for chunk in bytes.get(from..)?.chunks(64) {
         if chunk.iter().fold(false, |any, &b| any | special(b)) {
@@ -206,6 +206,7 @@ impl<'t> Folder<'t, '_> {
                 self.repairs.push(Repair {
                     range: starts_at..self.out.len(),
                     text: reading.text.clone(),
+                    units: Vec::new(),
                     kind: Transformation::Confusables,
                     weight: reading.weight,
                     count: reading.count,

@@ -1,4 +1,5 @@
-//! Characters that leave no ink: removed where they spell nothing, read where they spell something.
+//! Characters that leave no ink: removed where they spell nothing, read where they spell something, a space
+//! where only they part words.
 //!
 //! Joiners stay where a script or an emoji needs them, single variation selectors where they select,
 //! tags where they make one of the flags there are.
@@ -9,6 +10,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::class::{Class, class};
 use super::fold::Cell;
+use super::lexicon::Lexicon;
 use super::signal::{Record, Transformation};
 
 /// Hidden characters nearer than this spell one payload, in bytes.
@@ -56,6 +58,7 @@ pub(super) fn remove(
         .filter(|cell| cell.class.is_alphabetic())
         .count();
     let shredded = hyphens * 3 >= letters;
+    let parting = parting(cells);
 
     let mut done: Vec<Cell> = Vec::with_capacity(cells.len());
     let mut at = 0;
@@ -76,9 +79,50 @@ pub(super) fn remove(
         read(text, group, previous, payloads);
         let removed = keep_needed(group, previous, next, &mut done);
         count(group, removed, previous, next, shredded, record);
+        if removed == run && parting.binary_search(&cell.from.start).is_ok() {
+            done.push(Cell::new(cell.from.start..group[run - 1].from.end, ' '));
+        }
         at += run;
     }
     *cells = done;
+}
+
+/// Where hidden characters stand in for spaces: between words that are known, where all of them together
+/// are none.
+fn parting(cells: &[Cell]) -> Vec<usize> {
+    /// Words in one where soft hyphens part them; compounds have fewer.
+    const HYPHENATED: usize = 4;
+    let belongs = |cell: &Cell| cell.class == Class::Ascii || cell.class.is_hidden();
+    let lexicon = Lexicon::get();
+    let mut parting = Vec::new();
+    for stretch in cells.chunk_by(|a, b| belongs(a) == belongs(b)) {
+        let least = match stretch.iter().any(|c| c.class == Class::SoftHyphen) {
+            true => HYPHENATED,
+            false => 2,
+        };
+        let word = |cells: &[Cell]| -> Vec<u8> {
+            let letters = cells.iter().filter(|cell| cell.c.is_ascii_alphabetic());
+            letters.map(|cell| cell.c as u8).collect()
+        };
+        let pieces = || {
+            let pieces = stretch.split(|cell| cell.class != Class::Ascii);
+            pieces.filter(|piece| !piece.is_empty())
+        };
+        let whole = word(stretch);
+        let known = pieces().filter(|piece| lexicon.knows(&word(piece)));
+        let known: usize = known.map(<[Cell]>::len).sum();
+        let count = pieces().count();
+        let words = count >= least && whole.len() >= 3 * count && known * 10 >= whole.len() * 7;
+        if !words || lexicon.knows(&whole) {
+            continue;
+        }
+        let hidden = stretch.windows(2).filter(|pair| {
+            let into = pair[1].class != Class::Ascii;
+            pair[0].class == Class::Ascii && into
+        });
+        parting.extend(hidden.map(|pair| pair[1].from.start));
+    }
+    parting
 }
 
 /// Keeps what the neighbours need; returns how many of the group were not kept.

@@ -27,12 +27,12 @@ pub(super) struct Reading {
     pub(super) count: usize,
 }
 
-/// Folds compatible and styled characters and odd spaces to ordinary ones. `before` is the character
-/// before the piece.
+/// Folds compatible and styled characters and odd spaces to ordinary ones, blanks between letters to spaces.
+/// `before` is the character before the piece.
 pub(super) fn make_ordinary(cells: &mut Vec<Cell>, before: Option<char>, record: &mut Record) {
     let folds = |cell: &Cell| {
-        use Class::{Compatible, EastAsian, Space, Styled};
-        matches!(cell.class, Compatible | EastAsian | Space | Styled)
+        use Class::{Blank, Compatible, EastAsian, Space, Styled};
+        matches!(cell.class, Blank | Compatible | EastAsian | Space | Styled)
     };
     if !cells.iter().any(folds) {
         return;
@@ -48,6 +48,21 @@ pub(super) fn make_ordinary(cells: &mut Vec<Cell>, before: Option<char>, record:
         },
     );
 
+    let mut parting = vec![false; cells.len()];
+    mark_runs(
+        cells,
+        |c| matches!(c.class, Class::Blank | Class::Mark),
+        |run| {
+            let first = match run.start.checked_sub(1) {
+                Some(at) => cells.get(at).map(|cell| cell.c),
+                None => before,
+            };
+            let last = cells.get(run.end).map(|cell| cell.c);
+            let between = [first, last].map(|c| c.is_some_and(char::is_alphanumeric));
+            parting[run].fill(between == [true, true]);
+        },
+    );
+
     let mut done: Vec<Cell> = Vec::with_capacity(cells.len());
     let mut letters = Vec::new();
     let mut word = Restyled::default();
@@ -60,6 +75,7 @@ pub(super) fn make_ordinary(cells: &mut Vec<Cell>, before: Option<char>, record:
         let beside_ascii = previous.is_some_and(|c| c.is_ascii() && !c.is_ascii_whitespace());
         let kept = match cell.class {
             Class::Space | Class::Compatible => false,
+            Class::Blank => !parting.get(i).copied().unwrap_or(false),
             Class::EastAsian => !beside_ascii,
             Class::Styled => !styled_words.get(i).copied().unwrap_or(false),
             _ => true,
@@ -68,7 +84,7 @@ pub(super) fn make_ordinary(cells: &mut Vec<Cell>, before: Option<char>, record:
             word.plain(cell, &mut done, record);
             continue;
         }
-        if cell.class == Class::Space || cell.c == '\u{3000}' {
+        if matches!(cell.class, Class::Space | Class::Blank) || cell.c == '\u{3000}' {
             word.end(&done, record);
             done.push(Cell::new(cell.from.clone(), ' '));
             continue;

@@ -5,19 +5,23 @@
 //! words, words of one alphabet that look Latin, decodings) becomes a further text beside it, so that a
 //! detector scores both and the highest counts. Everything is one pass over the text, and bounded.
 
+mod bytes;
 mod cipher;
 mod class;
 mod disguise;
+mod escape;
 mod fold;
 mod hidden;
 mod letters;
 mod lexicon;
 mod map;
+mod markup;
 mod order;
 mod payload;
 mod repair;
 mod signal;
 mod spelled;
+mod together;
 mod words;
 
 use std::borrow::Cow;
@@ -29,6 +33,7 @@ use serde::{Deserialize, Serialize};
 
 use self::hidden::Payload;
 use self::payload::Decoded;
+use self::repair::Repair;
 use self::signal::Record;
 
 pub use self::map::OffsetMap;
@@ -42,7 +47,7 @@ pub struct NormaliseConfig {
     pub max_depth: usize,
     /// Bytes of all derived texts, in proportion to the text's; 4 KiB are always allowed.
     pub max_growth: f64,
-    /// Derived texts of one text.
+    /// Derived texts of one text; where there are more, neighbours are read as one.
     pub max_derived: usize,
 }
 
@@ -87,6 +92,8 @@ pub struct Derived {
     pub text: String,
     /// Where it came from, in bytes of the original.
     pub range: Range<usize>,
+    /// From bytes of [`Self::text`] to bytes of the original.
+    pub map: OffsetMap,
     /// What was undone to get it, from the outside in.
     pub transformations: Vec<Transformation>,
 }
@@ -137,7 +144,6 @@ impl Normaliser {
         let growth = (text.len() as f64 * self.config.max_growth) as usize;
         let mut budget = Budget {
             bytes: growth.max(LEAST_GROWTH),
-            texts: self.config.max_derived,
             limited: false,
             seen: HashSet::new(),
             hasher: RandomState::new(),
@@ -148,6 +154,11 @@ impl Normaliser {
             mut derived,
         } = explore(text, self.config.max_depth, &mut budget);
         derived.retain(|d| d.text != *folded.text);
+        if derived.len() > self.config.max_derived {
+            derived = together::read(derived, self.config.max_derived);
+        }
+        budget.limited |= derived.len() > self.config.max_derived;
+        derived.truncate(self.config.max_derived);
         derived.sort_by_key(|d| (d.range.start, d.range.end));
         Normalised {
             text: folded.text,
@@ -162,7 +173,6 @@ impl Normaliser {
 /// What may still be derived.
 struct Budget {
     bytes: usize,
-    texts: usize,
     limited: bool,
     /// Fingerprints of the texts there are, under keys of this text's own: nobody can choose a text that
     /// is taken for another.
@@ -173,7 +183,7 @@ struct Budget {
 impl Budget {
     /// Whether another text of `bytes` bytes may be looked into.
     fn allows(&mut self, bytes: usize) -> bool {
-        let allowed = bytes <= self.bytes && self.texts > 0;
+        let allowed = bytes <= self.bytes;
         self.limited |= !allowed;
         if allowed {
             self.bytes -= bytes;
@@ -183,14 +193,7 @@ impl Budget {
 
     /// Whether `text` is new; it then counts.
     fn takes(&mut self, text: &str) -> bool {
-        let print = self.hasher.hash_one(text);
-        if self.seen.contains(&print) {
-            return false;
-        }
-        self.limited |= self.texts == 0;
-        let new = self.texts > 0 && self.seen.insert(print);
-        self.texts -= usize::from(new);
-        new
+        !text.is_empty() && self.seen.insert(self.hasher.hash_one(text))
     }
 }
 
@@ -222,60 +225,50 @@ fn explore<'t>(text: &'t str, depth: usize, budget: &mut Budget) -> Level<'t> {
 
     let mut repairs = std::mem::take(&mut folded.repairs);
     repairs.extend(found.repairs);
-    for reading in repair::readings(&folded.text, repairs) {
+    let without_tags = repair::readings(&folded.text, markup::repairs(&folded.text));
+    let readings = repair::readings(&folded.text, repairs).into_iter();
+    for reading in readings.chain(without_tags) {
         let mut chain = Vec::new();
-        for repair in &reading.repairs {
-            record.note(
-                repair.kind,
-                folded.map.original(repair.range.clone()),
-                repair.count,
-            );
-            if !chain.contains(&repair.kind) {
-                chain.push(repair.kind);
+        for Repair {
+            range, kind, count, ..
+        } in &reading.repairs
+        {
+            record.note(*kind, folded.map.original(range.clone()), *count);
+            if !chain.contains(kind) {
+                chain.push(*kind);
             }
         }
         if budget.allows(reading.text.len()) {
             let inner = explore(&reading.text, depth - 1, budget);
-            add(
-                inner,
-                &chain,
-                folded.map.original(reading.range),
-                budget,
-                &mut derived,
-            );
+            let map = reading.map.within(&folded.map);
+            add(inner, &chain, &map, budget, &mut derived);
         }
     }
 
-    let decoded = found.decoded.into_iter().map(|d| {
-        let range = folded.map.original(d.range.clone());
-        (range, d, false)
-    });
+    let decoded = found.decoded.into_iter();
+    let decoded = decoded.map(|d| (d.map.within(&folded.map), d, false));
     let hidden = std::mem::take(&mut folded.payloads).into_texts();
-    let hidden = hidden.into_iter().map(|(range, d)| (range, d, true));
-    for (
-        range,
-        Decoded {
-            kind, text, count, ..
-        },
-        certain,
-    ) in decoded.chain(hidden)
-    {
-        if !budget.allows(text.len()) {
+    let hidden = hidden.into_iter().map(|d| (d.map.clone(), d, true));
+    for (map, decoded, certain) in decoded.chain(hidden) {
+        if !budget.allows(decoded.text.len()) {
             continue;
         }
-        let inner = explore(&text, depth - 1, budget);
+        let inner = explore(&decoded.text, depth - 1, budget);
         let reads = certain || lexicon::reads_as_language(&inner.folded.text);
         if !reads && inner.derived.is_empty() {
             continue;
         }
-        record.note(kind, range.clone(), count);
+        let range = map.original(0..decoded.text.len());
+        for kind in &decoded.kinds {
+            record.note(*kind, range.clone(), decoded.count);
+        }
         for undone in inner.record.stretches() {
             record.note(undone.kind, range.clone(), undone.count);
         }
         if reads {
-            add(inner, &[kind], range, budget, &mut derived);
+            add(inner, &decoded.kinds, &map, budget, &mut derived);
         } else {
-            add_inner(inner.derived, &[kind], &range, &mut derived);
+            add_inner(inner.derived, &decoded.kinds, &map, &mut derived);
         }
     }
     Level {
@@ -289,36 +282,39 @@ fn explore<'t>(text: &'t str, depth: usize, budget: &mut Budget) -> Level<'t> {
 fn add(
     inner: Level<'_>,
     chain: &[Transformation],
-    range: Range<usize>,
+    map: &OffsetMap,
     budget: &mut Budget,
     derived: &mut Vec<Derived>,
 ) {
     if budget.takes(&inner.folded.text) {
+        let map = inner.folded.map.within(map);
         derived.push(Derived {
+            range: map.original(0..inner.folded.text.len()),
+            map,
             text: inner.folded.text.into_owned(),
-            range: range.clone(),
             transformations: chain.to_vec(),
         });
     }
-    add_inner(inner.derived, chain, &range, derived);
+    add_inner(inner.derived, chain, map, derived);
 }
 
 fn add_inner(
     inner: Vec<Derived>,
     chain: &[Transformation],
-    range: &Range<usize>,
+    map: &OffsetMap,
     derived: &mut Vec<Derived>,
 ) {
     derived.extend(inner.into_iter().map(|inner| Derived {
         text: inner.text,
-        range: range.clone(),
+        range: map.original(inner.range),
+        map: inner.map.within(map),
         transformations: chain.iter().copied().chain(inner.transformations).collect(),
     }));
 }
 
 impl hidden::Payloads {
     /// The payloads that are text, with their places in the original.
-    fn into_texts(self) -> Vec<(Range<usize>, Decoded)> {
+    fn into_texts(self) -> Vec<Decoded> {
         let all = self
             .tags
             .into_iter()
@@ -327,15 +323,7 @@ impl hidden::Payloads {
         all.filter_map(|Payload { range, kind, bytes }| {
             let text = String::from_utf8(bytes).ok()?;
             let letters = text.chars().filter(|c| c.is_alphabetic()).count();
-            (letters >= 3).then(|| {
-                let decoded = Decoded {
-                    range: range.clone(),
-                    kind,
-                    text,
-                    count: 0,
-                };
-                (range, decoded)
-            })
+            (letters >= 3).then(|| Decoded::of(range, vec![kind], text, 0))
         })
         .collect()
     }

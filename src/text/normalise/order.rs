@@ -105,12 +105,9 @@ impl Order {
             }
             let lines = text.get(start..end).unwrap_or_default();
             let words: Vec<&str> = lines.split_whitespace().rev().collect();
-            decoded.push(Decoded {
-                range: start..end,
-                kind: Transformation::ReversedWords,
-                text: words.join(" "),
-                count: pairs as usize,
-            });
+            let kinds = vec![Transformation::ReversedWords];
+            let said = words.join(" ");
+            decoded.push(Decoded::of(start..end, kinds, said, pairs as usize));
             reached = end;
         }
         decoded

@@ -1,34 +1,50 @@
-//! Texts encoded in base64, hexadecimal and binary, and escapes in words.
+//! Texts encoded in base64, hexadecimal and binary.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
-use base64::Engine;
-use base64::alphabet::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-
+use super::bytes::{holds_text, text_of};
+use super::cipher::rotate;
+use super::lexicon;
+use super::map::{MapBuilder, OffsetMap};
 use super::signal::Transformation;
 
 /// A text that a part of another one stands for, if it reads as language.
 #[derive(Debug)]
 pub(super) struct Decoded {
-    /// Bytes of the canonical text.
-    pub(super) range: Range<usize>,
-    pub(super) kind: Transformation,
+    /// From bytes of `text` to bytes of the canonical text.
+    pub(super) map: OffsetMap,
+    /// What was undone, from the outside in.
+    pub(super) kinds: Vec<Transformation>,
     pub(super) text: String,
     /// What it adds to the signal.
     pub(super) count: usize,
 }
 
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new()
-        .with_decode_allow_trailing_bits(true)
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
+impl Decoded {
+    /// What all of `range` stands for.
+    pub(super) fn of(
+        range: Range<usize>,
+        kinds: Vec<Transformation>,
+        text: String,
+        count: usize,
+    ) -> Self {
+        let end = range.end;
+        let mut map = MapBuilder::default();
+        map.changed(range, text.len());
+        Self {
+            map: map.finish(end),
+            kinds,
+            text,
+            count,
+        }
+    }
+}
 
 /// Characters that decide early whether a blob holds text.
 const PROBE: usize = 24;
+
+/// Shortest blob that is also read from its second, third and fourth character on, and backwards.
+const LONG: usize = 16;
 
 /// Whether `b` is of the base64 alphabet, standard or URL-safe.
 pub(super) fn is_base64(b: u8) -> bool {
@@ -43,7 +59,8 @@ pub(super) fn is_varied(blob: &[u8]) -> bool {
 }
 
 /// Decodes blobs that follow each other: each, and together where they may be the lines of one. What
-/// begins on a line of its own must not be read as part of the line before alone.
+/// begins on a line of its own must not be read as part of the line before alone. Those that say something
+/// each are read as one text, a line each.
 pub(super) fn decode_blobs(text: &str, blobs: &[Range<usize>], decoded: &mut Vec<Decoded>) {
     let (Some(first), Some(last)) = (blobs.first(), blobs.last()) else {
         return;
@@ -56,101 +73,141 @@ pub(super) fn decode_blobs(text: &str, blobs: &[Range<usize>], decoded: &mut Vec
             .iter()
             .filter_map(|blob| text.get(blob.clone()))
             .collect();
-        if let Some((kind, says)) = decode(&joined) {
-            push(decoded, first.start..last.end, kind, says);
+        if let Some((kinds, says)) = decode(&joined) {
+            let count = count(&says);
+            decoded.push(Decoded::of(first.start..last.end, kinds, says, count));
         }
     }
+    let mut said: Option<(MapBuilder, Decoded)> = None;
     for blob in blobs {
-        if let Some((kind, says)) = text.get(blob.clone()).and_then(decode) {
-            push(decoded, blob.clone(), kind, says);
+        let Some((kinds, says)) = text.get(blob.clone()).and_then(decode) else {
+            continue;
+        };
+        let count = count(&says);
+        if !lexicon::reads_as_language(&says) {
+            decoded.push(Decoded::of(blob.clone(), kinds, says, count));
+            continue;
         }
+        match &mut said {
+            Some((map, all)) if all.kinds == kinds => {
+                all.text.push('\n');
+                all.text.push_str(&says);
+                all.count += count;
+                map.changed(blob.clone(), says.len() + 1);
+            }
+            _ => {
+                let mut map = MapBuilder::default();
+                map.changed(blob.clone(), says.len());
+                let next = Decoded::of(blob.clone(), kinds, says, count);
+                decoded.extend(said.replace((map, next)).map(finish));
+            }
+        }
+    }
+    decoded.extend(said.map(finish));
+
+    fn finish((map, all): (MapBuilder, Decoded)) -> Decoded {
+        let map = map.finish_here();
+        Decoded { map, ..all }
     }
 }
 
-fn push(decoded: &mut Vec<Decoded>, range: Range<usize>, kind: Transformation, text: String) {
+/// What a text that was encoded adds to the signal.
+fn count(says: &str) -> usize {
     // A token of JSON is no secret.
-    let json = text.starts_with("{\"");
-    let count = if json {
+    if says.starts_with("{\"") {
         0
     } else {
-        text.chars().filter(|c| c.is_alphanumeric()).count()
-    };
-    decoded.push(Decoded {
-        range,
-        kind,
-        text,
-        count,
-    });
+        says.chars().filter(|c| c.is_alphanumeric()).count()
+    }
 }
 
-/// The text that `blob` encodes in hexadecimal or base64.
-fn decode(blob: &str) -> Option<(Transformation, String)> {
-    let hexadecimal = blob.len() >= 10
-        && blob.len().is_multiple_of(2)
-        && blob.bytes().all(|b| b.is_ascii_hexdigit());
-    if hexadecimal {
-        let bytes = blob
-            .as_bytes()
-            .chunks_exact(2)
-            .map(|pair| byte(pair, 16))
-            .collect::<Option<_>>();
-        if let Some(text) = bytes.and_then(printable) {
-            return Some((Transformation::Hex, text));
+/// The text that `blob` encodes in hexadecimal or base64, and what was undone to read it.
+fn decode(blob: &str) -> Option<(Vec<Transformation>, String)> {
+    use Transformation::{Base64, Hex, Reversed, Rot13};
+    if let Some(digits) = hex_digits(blob) {
+        if let Some(text) = hex(digits.as_bytes()) {
+            return Some((vec![Hex], text));
+        }
+        let backwards: Vec<u8> = digits.bytes().rev().collect();
+        if let Some(text) = hex(&backwards) {
+            return Some((vec![Reversed, Hex], text));
         }
     }
-    let blob = blob.trim_end_matches('=');
-    if !is_varied(blob.as_bytes()) {
+    let blob = blob.trim_end_matches('=').as_bytes();
+    if !is_varied(blob) {
         return None;
     }
-    let probe = blob.get(..PROBE.min(blob.len() / 4 * 4))?;
-    if !holds_text(&decode_base64(probe)?) {
+    // Digits alone are no base64 that was changed.
+    let long = blob.len() >= LONG && !blob.iter().all(u8::is_ascii_hexdigit);
+    let starts = if long { 0..4 } else { 0..1 };
+    let mut from = starts.filter_map(|start| base64(blob.get(start..)?.iter().copied()));
+    if let Some(text) = from.next() {
+        return Some((vec![Base64], text));
+    }
+    if !long {
         return None;
     }
-    // A last character alone encodes nothing.
-    let whole = if blob.len() % 4 == 1 {
-        blob.len() - 1
-    } else {
-        blob.len()
-    };
-    printable(decode_base64(blob.get(..whole)?)?).map(|text| (Transformation::Base64, text))
+    if let Some(text) = base64(blob.iter().rev().copied()) {
+        return Some((vec![Reversed, Base64], text));
+    }
+    base64(blob.iter().map(|&b| rotate(b))).map(|text| (vec![Rot13, Base64], text))
 }
 
-fn decode_base64(blob: &str) -> Option<Vec<u8>> {
-    let standard: Cow<'_, str> = if blob.contains(['-', '_']) {
-        blob.replace('-', "+").replace('_', "/").into()
-    } else {
-        blob.into()
-    };
-    BASE64.decode(standard.as_bytes()).ok()
+/// The hexadecimal digits of `blob`, which holds hardly anything else.
+fn hex_digits(blob: &str) -> Option<&str> {
+    let digits = blob.strip_prefix("0x").unwrap_or(blob);
+    let digits = digits.trim_matches(|c: char| !c.is_ascii_hexdigit());
+    let enough = digits.len() >= 10 && digits.len() + 2 >= blob.len();
+    (enough && digits.bytes().all(|b| b.is_ascii_hexdigit())).then_some(digits)
 }
 
-/// Whether the first bytes of something are text; the last character may be cut.
-fn holds_text(bytes: &[u8]) -> bool {
-    let valid = match std::str::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(e) if e.error_len().is_none() => {
-            std::str::from_utf8(&bytes[..e.valid_up_to()]).unwrap_or_default()
+/// The text in hexadecimal digits; where one is too many, the first or the last one is left out.
+fn hex(digits: &[u8]) -> Option<String> {
+    let from = |start: usize| {
+        let pairs = digits.get(start..)?.chunks_exact(2);
+        let bytes = pairs.map_while(|pair| byte(pair, 16));
+        let probe: Vec<u8> = bytes.clone().take(PROBE).collect();
+        holds_text(&probe).then(|| text_of(&bytes.collect::<Vec<u8>>()))?
+    };
+    from(0).or_else(|| if digits.len() % 2 == 1 { from(1) } else { None })
+}
+
+/// The text in characters of base64, if they begin with text or have some in the middle.
+fn base64(blob: impl ExactSizeIterator<Item = u8> + Clone) -> Option<String> {
+    let middle = blob.len() / 8 * 4;
+    let text = |at| holds_text(&decode_base64(blob.clone().skip(at).take(PROBE)));
+    (text(0) || blob.len() > PROBE && text(middle)).then(|| text_of(&decode_base64(blob)))?
+}
+
+/// The bytes behind characters of base64, standard or URL-safe, without padding. A last character alone
+/// encodes nothing.
+fn decode_base64(blob: impl Iterator<Item = u8>) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(blob.size_hint().0 / 4 * 3 + 2);
+    let (mut held, mut bits) = (0u32, 0);
+    for b in blob {
+        let value = match b {
+            b'A'..=b'Z' => b - b'A',
+            b'a'..=b'z' => b - b'a' + 26,
+            b'0'..=b'9' => b - b'0' + 52,
+            b'+' | b'-' => 62,
+            _ => 63,
+        };
+        held = held << 6 | u32::from(value);
+        bits += 6;
+        if bits >= 8 {
+            bits -= 8;
+            bytes.push((held >> bits) as u8);
         }
-        Err(_) => return false,
-    };
-    !valid.is_empty() && !valid.chars().any(is_odd_control)
-}
-
-fn printable(bytes: Vec<u8>) -> Option<String> {
-    let text = String::from_utf8(bytes).ok()?;
-    (!text.is_empty() && !text.chars().any(is_odd_control)).then_some(text)
-}
-
-fn is_odd_control(c: char) -> bool {
-    c.is_control() && !c.is_whitespace()
+    }
+    bytes
 }
 
 fn byte(digits: &[u8], radix: u32) -> Option<u8> {
     u8::from_str_radix(std::str::from_utf8(digits).ok()?, radix).ok()
 }
 
-/// Bytes written one by one from `at` on ("69 67", "0x69, 0x67", "01101001 01100111"), at least
-/// [`LEAST_CODES`] of one shape.
+/// Bytes or characters written one by one from `at` on ("69 67", "0x69, 0x67", "01101001 01100111", "U+0069
+/// U+0067"), at least [`LEAST_CODES`] of one shape.
 pub(super) fn decode_codes(text: &str, at: usize) -> Codes {
     let mut codes = Codes {
         decoded: None,
@@ -173,7 +230,11 @@ fn read_codes(text: &str, at: usize, end: &mut usize) -> Option<Decoded> {
     let bytes = text.as_bytes();
     let rest = bytes.get(at..)?;
     let digits = |b: &&u8| b.is_ascii_hexdigit();
-    let prefix: &[u8] = if rest.starts_with(b"0x") { b"0x" } else { b"" };
+    let prefix = match rest {
+        [b'0', b'x', ..] | [b'U' | b'u', b'+', ..] => &rest[..2],
+        _ => &[],
+    };
+    let points = prefix.ends_with(b"+");
     let width = rest
         .get(prefix.len()..)?
         .iter()
@@ -181,17 +242,23 @@ fn read_codes(text: &str, at: usize, end: &mut usize) -> Option<Decoded> {
         .take_while(digits)
         .count();
     let (radix, kind) = match width {
-        2 => (16, Transformation::Hex),
-        8 => (2, Transformation::Binary),
+        4 if points => (16, Transformation::Escape),
+        2 if !points => (16, Transformation::Hex),
+        8 if !points => (2, Transformation::Binary),
         _ => return None,
     };
-    let mut codes = Vec::new();
+    let (mut codes, mut count) = (Vec::new(), 0);
     let mut here = at;
     while let Some(code) = bytes.get(here..here + prefix.len() + width)
         && code.starts_with(prefix)
-        && let Some(value) = byte(&code[prefix.len()..], radix)
+        && let Ok(digits) = std::str::from_utf8(&code[prefix.len()..])
+        && let Ok(value) = u32::from_str_radix(digits, radix)
     {
-        codes.push(value);
+        match (points, char::from_u32(value)) {
+            (true, Some(c)) => codes.extend(c.encode_utf8(&mut [0; 4]).bytes()),
+            _ => codes.push(value as u8),
+        }
+        count += 1;
         *end = here + code.len();
         let gap = bytes[*end..]
             .iter()
@@ -204,121 +271,10 @@ fn read_codes(text: &str, at: usize, end: &mut usize) -> Option<Decoded> {
         }
     }
     let whole = bytes.get(*end).is_none_or(|b| !b.is_ascii_alphanumeric());
-    if codes.len() < LEAST_CODES || !whole {
+    if count < LEAST_CODES || !whole {
         return None;
     }
-    let text = printable(codes)?;
+    let text = text_of(&codes)?;
     let count = text.chars().filter(|c| c.is_alphanumeric()).count();
-    Some(Decoded {
-        range: at..*end,
-        kind,
-        text,
-        count,
-    })
-}
-
-/// A word with its escapes resolved.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Unescaped {
-    pub(super) text: String,
-    pub(super) kind: Transformation,
-    /// ASCII letters and digits that were escaped, which none needs to be.
-    pub(super) needless: usize,
-}
-
-/// Resolves percent-encoding, HTML character references and backslash escapes of `word`; of mixed
-/// ones, the first kind found.
-pub(super) fn unescape(word: &str) -> Option<Unescaped> {
-    let found = word.bytes().find(|b| matches!(b, b'%' | b'&' | b'\\'))?;
-    let (kind, text, needless) = match found {
-        b'&' => {
-            let text = html_escape::decode_html_entities(word).into_owned();
-            let references = word.split("&#").skip(1);
-            (
-                Transformation::HtmlEntity,
-                text,
-                references.filter(|r| is_needless(r)).count(),
-            )
-        }
-        mark => {
-            let mut bytes = Vec::with_capacity(word.len());
-            let mut needless = 0;
-            let mut rest = word;
-            while let Some(c) = rest.chars().next() {
-                let escape = if c as u32 == u32::from(mark) {
-                    escape(rest)
-                } else {
-                    None
-                };
-                let (c, length) = escape.unwrap_or((Code::Char(c), c.len_utf8()));
-                match c {
-                    Code::Byte(b) => bytes.push(b),
-                    Code::Char(c) => bytes.extend(c.encode_utf8(&mut [0; 4]).bytes()),
-                }
-                let ordinary = match c {
-                    Code::Byte(b) => b.is_ascii_alphanumeric(),
-                    Code::Char(c) => c.is_ascii_alphanumeric(),
-                };
-                needless += usize::from(escape.is_some() && ordinary);
-                rest = &rest[length..];
-            }
-            let percent = mark == b'%';
-            let kind = if percent {
-                Transformation::Url
-            } else {
-                Transformation::Escape
-            };
-            (kind, String::from_utf8(bytes).ok()?, needless)
-        }
-    };
-    (text != word && !text.chars().any(is_odd_control)).then_some(Unescaped {
-        text,
-        kind,
-        needless,
-    })
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Code {
-    Byte(u8),
-    Char(char),
-}
-
-/// The escape that `rest` begins with, and its length in bytes.
-fn escape(rest: &str) -> Option<(Code, usize)> {
-    let hex = |range: Range<usize>| {
-        let digits = rest.get(range)?;
-        let plain = digits.bytes().all(|b| b.is_ascii_hexdigit());
-        if plain {
-            u32::from_str_radix(digits, 16).ok()
-        } else {
-            None
-        }
-    };
-    match rest.as_bytes() {
-        [b'%', ..] => Some((Code::Byte(hex(1..3)? as u8), 3)),
-        [b'\\', b'x', ..] => Some((Code::Byte(hex(2..4)? as u8), 4)),
-        [b'\\', b'u', b'{', ..] => {
-            let end = rest.bytes().take(12).position(|b| b == b'}')?;
-            Some((Code::Char(char::from_u32(hex(3..end)?)?), end + 1))
-        }
-        [b'\\', b'u', ..] => Some((Code::Char(char::from_u32(hex(2..6)?)?), 6)),
-        _ => None,
-    }
-}
-
-/// Whether a numeric reference ("105;...", "x69;...") stands for an ASCII letter or digit.
-fn is_needless(reference: &str) -> bool {
-    let Some((digits, _)) = reference
-        .split_at_checked(10)
-        .map_or(reference, |r| r.0)
-        .split_once(';')
-    else {
-        return false;
-    };
-    let code = match digits.strip_prefix(['x', 'X']) {
-        Some(hex) => u32::from_str_radix(hex, 16),
-        None => digits.parse(),
-    };
-    code.is_ok_and(|code| char::from_u32(code).is_some_and(|c| c.is_ascii_alphanumeric()))
+    Some(Decoded::of(at..*end, vec![kind], text, count))
 }

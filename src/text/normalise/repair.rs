@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::map::{MapBuilder, OffsetMap};
 use super::signal::Transformation;
 
 /// Repairs nearer than this are read together, in bytes.
@@ -19,6 +20,9 @@ pub(super) struct Repair {
     /// Bytes of the canonical text.
     pub(super) range: Range<usize>,
     pub(super) text: String,
+    /// Where a part of `text` alone differs: bytes of the canonical text, and how many stand for them. All
+    /// of it is another reading where none are named.
+    pub(super) units: Vec<(Range<usize>, usize)>,
     pub(super) kind: Transformation,
     /// 2: certain by itself. 1: needs another one near. 0: goes along where there are several.
     pub(super) weight: u32,
@@ -29,12 +33,14 @@ pub(super) struct Repair {
 /// A stretch of the canonical text with its words repaired.
 #[derive(Debug)]
 pub(super) struct Reading {
-    pub(super) range: Range<usize>,
     pub(super) text: String,
+    /// From bytes of `text` to bytes of the canonical text.
+    pub(super) map: OffsetMap,
     pub(super) repairs: Vec<Repair>,
 }
 
-/// Groups `repairs` of `text` and applies those of each group that weighs enough.
+/// Groups `repairs` of `text` and applies those of each group that weighs enough: what is decoded by itself,
+/// guesses at spelling by themselves.
 pub(super) fn readings(text: &str, mut repairs: Vec<Repair>) -> Vec<Reading> {
     repairs.sort_by(|a, b| {
         (a.range.start, b.range.end, b.weight).cmp(&(b.range.start, a.range.end, a.weight))
@@ -47,6 +53,14 @@ pub(super) fn readings(text: &str, mut repairs: Vec<Repair>) -> Vec<Reading> {
         }
         free
     });
+    let (decoded, guessed): (Vec<_>, Vec<_>) =
+        repairs.into_iter().partition(|r| r.kind.is_decoded());
+    let mut all = grouped(text, decoded);
+    all.extend(grouped(text, guessed));
+    all
+}
+
+fn grouped(text: &str, repairs: Vec<Repair>) -> Vec<Reading> {
     let mut all = Vec::new();
     let mut rest = repairs.into_iter().peekable();
     while let Some(first) = rest.next() {
@@ -75,16 +89,30 @@ fn apply(text: &str, repairs: Vec<Repair>) -> Reading {
     let end = repairs.last().map_or(0, |repair| repair.range.end);
     let range = context_start(text, start)..context_end(text, end);
     let mut read = String::with_capacity(range.len());
+    let mut map = MapBuilder::default();
     let mut at = range.start;
     for repair in &repairs {
         read.push_str(text.get(at..repair.range.start).unwrap_or_default());
+        map.copied(at..repair.range.start);
         read.push_str(&repair.text);
+        at = repair.range.start;
+        for (from, to) in &repair.units {
+            map.copied(at..from.start);
+            map.changed(from.clone(), *to);
+            at = from.end;
+        }
+        if repair.units.is_empty() {
+            map.changed(repair.range.clone(), repair.text.len());
+        } else {
+            map.copied(at..repair.range.end);
+        }
         at = repair.range.end;
     }
     read.push_str(text.get(at..range.end).unwrap_or_default());
+    map.copied(at..range.end);
     Reading {
-        range,
         text: read,
+        map: map.finish(range.end),
         repairs,
     }
 }

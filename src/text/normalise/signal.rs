@@ -31,7 +31,7 @@ pub enum Transformation {
     Leetspeak,
     /// Words spelled letter by letter.
     SpacedLetters,
-    /// Punctuation inside words.
+    /// Punctuation or markup inside words.
     SplitWords,
     /// A letter put before a word.
     PrefixedWords,
@@ -133,6 +133,24 @@ impl Transformation {
                 | Self::StackedMarks
                 | Self::Confusables
                 | Self::RepeatedLetters
+        )
+    }
+
+    /// Whether what it gives is what was written, in another form; others are guesses at spelling.
+    #[must_use]
+    pub fn is_decoded(self) -> bool {
+        matches!(
+            self,
+            Self::Base64
+                | Self::Hex
+                | Self::Binary
+                | Self::Url
+                | Self::HtmlEntity
+                | Self::Escape
+                | Self::Rot13
+                | Self::Reversed
+                | Self::Tags
+                | Self::VariationSelectors
         )
     }
 

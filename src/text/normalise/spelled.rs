@@ -135,6 +135,7 @@ fn spell(text: &str, range: Range<usize>, letters: &[u8], gaps: &[Range<usize>])
     Some(Repair {
         range,
         text: out,
+        units: Vec::new(),
         kind: if spaced {
             Transformation::SpacedLetters
         } else {

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::cipher::Stretches;
 use super::disguise::{self, Signs};
+use super::escape;
 use super::lexicon::Lexicon;
 use super::order::Order;
 use super::payload::{self, Decoded, is_base64, is_varied};
@@ -191,9 +192,8 @@ impl Scan<'_> {
             self.codes_end = codes.end;
             if let Some(decoded) = codes.decoded {
                 self.end_blobs();
-                let end = decoded.range.end;
                 self.found.decoded.push(decoded);
-                return end;
+                return codes.end;
             }
         }
         self.core(start, end);
@@ -287,6 +287,7 @@ impl Scan<'_> {
         self.found.repairs.push(Repair {
             range,
             text,
+            units: Vec::new(),
             kind,
             weight,
             count: usize::from(!custom),
@@ -313,22 +314,20 @@ impl Scan<'_> {
     }
 
     fn unescape(&mut self, range: Range<usize>) {
-        let Some(word) = self.text.get(range.clone()) else {
+        let word = self.text.get(range.clone());
+        let Some((kind, unescaped)) = word.and_then(escape::unescape) else {
             return;
         };
-        let Some(unescaped) = payload::unescape(word) else {
+        let Some(weight) = unescaped.weight() else {
             return;
         };
-        let weight = match unescaped.needless {
-            0 if unescaped.text.split_whitespace().count() < 3 => return,
-            0 if super::lexicon::known_share(&unescaped.text).0 < 0.7 => return,
-            1 => 1,
-            _ => 2,
-        };
+        let place = |unit: Range<usize>| range.start + unit.start..range.start + unit.end;
+        let units = unescaped.units.into_iter();
         self.found.repairs.push(Repair {
-            range,
+            units: units.map(|(unit, bytes)| (place(unit), bytes)).collect(),
+            range: range.clone(),
             text: unescaped.text,
-            kind: unescaped.kind,
+            kind,
             weight,
             count: unescaped.needless,
         });
@@ -345,6 +344,7 @@ impl Scan<'_> {
         self.found.repairs.push(Repair {
             range,
             text,
+            units: Vec::new(),
             kind,
             weight,
             count,
