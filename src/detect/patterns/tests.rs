@@ -551,7 +551,7 @@ fn work_is_linear_in_text_that_comes_in_single_characters() {
         for c in text.chars() {
             stream.push(c.encode_utf8(&mut [0; 4]));
         }
-        stream.finish();
+        let _ = stream.finish();
         let (pieces, whole) = (work::read(), work(&set, &text));
         assert!(
             pieces < 4 * whole,
