@@ -11,7 +11,7 @@ use super::view::View;
 /// text, however it was cut.
 ///
 /// Time is linear in the text, whatever the size of the chunks. What is kept of the text is what is held
-/// back: the word or number that is not complete yet, at most 16 KiB of a private key.
+/// back: the word or number that is not complete yet, at most 16 KiB of a key.
 #[derive(Debug)]
 pub struct PatternStream {
     lexers: Arc<[Arc<Lexer>]>,
