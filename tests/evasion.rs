@@ -236,7 +236,7 @@ async fn an_escape_in_a_paragraph_leaves_the_rest_of_it_where_it_is() {
         }
     }
     // What is escaped itself is found where it stands.
-    let text = r#"{"from": "Maria L\u00f3pez", "mail": "maria%40example.org", "ok": "see you at the caf\u00e9"}"#;
+    let text = r#"{"from": "Maria L\u00f3pez", "mail": "maria%40example.org", "ok": "voil\u00e0, it works"}"#;
     let verdict = client.check(user(text)).await.unwrap().into_inner();
     let redacted = verdict
         .redacted
@@ -244,7 +244,7 @@ async fn an_escape_in_a_paragraph_leaves_the_rest_of_it_where_it_is() {
         .map(|r| r.text.clone())
         .unwrap_or_default();
     assert!(
-        redacted.contains(r#"", "ok": "see you at the caf\u00e9"}"#),
+        redacted.contains(r#"", "ok": "voil\u00e0, it works"}"#),
         "{redacted}"
     );
     server.stop().await;
