@@ -587,5 +587,8 @@ impl Spoken<'_> {
             heard.replaced.extend_from_slice(&replaced);
         }
         self.replaced.append(&mut replaced);
+        if let Some(strings) = &mut self.strings {
+            strings.forget(self.released);
+        }
     }
 }

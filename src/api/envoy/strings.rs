@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-/// The quotation marks of a text so far.
+/// The quotation marks of a text, of those of its bytes that are still asked about.
 #[derive(Debug, Default)]
 pub(super) struct Strings {
     /// Bytes of the text.
@@ -24,6 +24,13 @@ impl Strings {
             self.escaped = within && byte == b'\\' && !self.escaped;
             self.said += 1;
         }
+    }
+
+    /// Forgets the strings that end before `at`: nothing before it is asked about again.
+    pub(super) fn forget(&mut self, at: usize) {
+        let before = self.marks.partition_point(|mark| *mark < at);
+        // A string that is open at `at` keeps its beginning.
+        self.marks.drain(..before - before % 2);
     }
 
     /// Whether these bytes are of one value that is no string: what stands in their place must be quoted.
@@ -54,6 +61,17 @@ mod tests {
             for text in ["b", "x", "3", r#""c":"x"#, "12,\"c"] {
                 assert!(!bare(&strings, text), "{text}, {step}");
             }
+            // Wherever it is cut, the rest reads the same.
+            for (at, _) in json.char_indices() {
+                strings.forget(at);
+                for text in ["12", "45", "b", "x", "3", r#""c":"x"#, "12,\"c"] {
+                    let known = json.find(text).unwrap() >= at;
+                    let expected = matches!(text, "12" | "45");
+                    assert!(!known || bare(&strings, text) == expected, "{text}, {at}");
+                }
+            }
+            strings.forget(json.len());
+            assert!(strings.marks.is_empty());
         }
     }
 }

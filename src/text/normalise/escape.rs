@@ -82,24 +82,22 @@ pub(super) fn unescape(word: &str) -> Option<(Transformation, Unescaped)> {
 impl Unescaped {
     /// As of a [`super::repair::Repair`]; none where it is what addresses and markup need.
     pub(super) fn weight(&self) -> Option<u32> {
-        let mut inner = None;
+        let (mut needless, mut letters) = (self.needless, self.letters);
+        let mut inner: Option<Self> = None;
         for _ in 1..DEPTH {
-            let deepest = inner.as_ref().unwrap_or(self);
-            let says = deepest.needless + deepest.letters;
-            if deepest.needless > 1 || deepest.letters >= ENOUGH_LETTERS {
-                return Some(2);
-            }
-            match unescape(&deepest.text) {
-                Some((_, next)) => inner = Some(next),
-                None if says > 0 => return Some(1),
-                None => break,
-            }
+            let said = inner.as_ref().unwrap_or(self);
+            let Some((_, next)) = unescape(&said.text) else {
+                break;
+            };
+            needless += next.needless;
+            letters += next.letters;
+            inner = Some(next);
         }
-        let said = &inner.as_ref().unwrap_or(self);
-        let language = said.text.split_whitespace().count() >= 3
-            && super::lexicon::known_share(&said.text).0 >= 0.7;
-        match said.needless + said.letters {
-            _ if language => Some(2),
+        let said = &inner.as_ref().unwrap_or(self).text;
+        let language =
+            || said.split_whitespace().count() >= 3 && super::lexicon::known_share(said).0 >= 0.7;
+        match needless + letters {
+            _ if needless > 1 || letters >= ENOUGH_LETTERS || language() => Some(2),
             0 => None,
             _ => Some(1),
         }

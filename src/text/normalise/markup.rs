@@ -109,9 +109,8 @@ impl Word {
 fn tag(text: &str, at: usize) -> Option<usize> {
     let rest = text.get(at..)?;
     let body = rest.strip_prefix('<')?;
-    let near = body.bytes().take(LONGEST_TAG);
+    let near = &body.as_bytes()[..body.len().min(LONGEST_TAG)];
     if body.starts_with("!--") {
-        let near = near.collect::<Vec<u8>>();
         let end = near.windows(3).position(|w| w == b"-->")?;
         return Some(1 + end + 3);
     }
@@ -119,6 +118,8 @@ fn tag(text: &str, at: usize) -> Option<usize> {
     let letters = name.bytes().take_while(u8::is_ascii_alphanumeric).take(16);
     let name = &name[..letters.count()];
     let block = BLOCKS.iter().any(|block| name.eq_ignore_ascii_case(block));
-    let end = near.take_while(|b| *b != b'<').position(|b| b == b'>')?;
-    (name.starts_with(|c: char| c.is_ascii_alphabetic()) && !block).then_some(1 + end + 1)
+    let end = near.iter().position(|b| matches!(b, b'<' | b'>'))?;
+    let closed = near[end] == b'>';
+    let named = name.starts_with(|c: char| c.is_ascii_alphabetic());
+    (named && closed && !block).then_some(1 + end + 1)
 }

@@ -419,7 +419,7 @@ fn time_grows_with_length_alone() {
         "ﬁ\u{301}",
     ];
     let time = |text: &str| {
-        let runs = (0..3).map(|_| {
+        let runs = (0..7).map(|_| {
             let start = std::time::Instant::now();
             std::hint::black_box(normalise(text));
             start.elapsed().as_secs_f64()
@@ -667,8 +667,12 @@ fn disguises_of_encodings_are_undone() {
     let html: String = ATTACK.bytes().map(|b| format!("&amp;#{b};")).collect();
     let open: String = ATTACK.bytes().map(|b| format!("&#{b}")).collect();
     let points: Vec<String> = ATTACK.bytes().map(|b| format!("U+{b:04X}")).collect();
+    let mixed: String = (ATTACK.bytes().enumerate())
+        .map(|(i, b)| format!("{}{b:02X}", if i == 0 { "%" } else { "%2525" }))
+        .collect();
     for text in [
         percent,
+        mixed,
         html,
         open,
         points.join(" "),
