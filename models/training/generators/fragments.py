@@ -9,7 +9,7 @@ from .benign import SLOTS as BENIGN
 from .grammar import Slots, expand, pick
 
 SLOTS: Slots = {
-    **{k: BENIGN[k] for k in ("subject", "word", "device", "who", "when", "org", "format")},
+    **{k: BENIGN[k] for k in ("subject", "word", "device", "who", "when", "org")},
     "model": ["ChatGPT", "GPT-4", "GPT-4o", "GPT-3.5", "Claude", "Claude 3 Opus", "Gemini", "Gemini Pro", "Llama 3", "Mistral", "Copilot",
               "Bard", "Grok", "DeepSeek", "Qwen", "Siri", "Alexa", "an LLM", "OpenAI", "Anthropic", "Perplexity", "Bing", "the AI", "DALL-E"],
     "mode": ["developer", "debug", "safe", "admin", "god", "maintenance", "test", "expert", "dark", "airplane", "recovery", "kiosk", "incognito",
