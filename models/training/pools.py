@@ -365,9 +365,18 @@ def _fragment(rng: random.Random) -> Example:
     return Example(fragments.fragment(rng), "generated fragment", "hard_benign", injection=0, toxicity=CLEAN)
 
 
-def short_texts() -> list[Pool]:
-    """Short harmless texts of words that stand in attacks, and long prompts, lest length should tell an attack."""
-    return [Pool(0.7, _fragment), Pool(0.5, _role), Pool(0.4, _prompt), Pool(0.4, _manual)]
+def _order(rng: random.Random) -> Example:
+    return Example(fragments.order(rng), "generated order", "direct", injection=1, toxicity=NOT_RUDE)
+
+
+def short_texts(folder: Path, held_out: bool) -> list[Pool]:
+    """Short texts of the same words, harmless and not, and what lies around them, lest length should tell an attack."""
+    rows = [r for r in trainable(folder) if not (held_out and r.source in data.HELD_OUT) and not r.source.startswith("composed")]
+    long_prompts = [r for r in rows if r.injection == 0 and len(r.text) > 700]
+    return [
+        Pool(0.9, _fragment), Pool(0.5, _role), Pool(0.4, _prompt), Pool(0.4, _manual), *_corpus(long_prompts, 0.3), Pool(0.2, _document),
+        Pool(0.4, _order), Pool(0.6, _attack), Pool(0.2, _scene), Pool(0.4, _hidden), *_corpus([r for r in rows if r.injection == 1], 0.6),
+    ]
 
 
 def more_code() -> list[Pool]:

@@ -56,7 +56,7 @@ def generated_injection(seed: int, count: int = 300) -> list[Example]:
 
 
 def generated_prompts(seed: int, count: int = 300) -> list[Example]:
-    """Long prompts, roles, scenes and fragments of unseen templates: too easy to choose a threshold on."""
+    """Long prompts, roles, scenes, fragments and orders of unseen templates: too easy to choose a threshold on."""
     rng = random.Random(f"prompts:{seed}")
     rows = []
     for _ in range(count):
@@ -67,6 +67,7 @@ def generated_prompts(seed: int, count: int = 300) -> list[Example]:
             Example(roles.plain(rng, True), "generated request", "hard_benign", injection=0),
             Example(encoded.text(rng, True), "generated encoded", "hard_benign", injection=0),
             Example(fragments.fragment(rng, True), "generated fragment", "hard_benign", injection=0),
+            Example(fragments.order(rng, True), "generated order", "direct", injection=1),
             Example(scenes.scene(rng, True, True), "generated scene", "jailbreak", injection=1),
             Example(scenes.scene(rng, False, True), "generated harmless scene", "hard_benign", injection=0),
         ]

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
 use tokio::sync::mpsc::Sender;
-use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::task::JoinSet;
 use tonic::{Extensions, Request, Response, Status, Streaming};
 
@@ -16,7 +16,7 @@ use super::pb::v1::{
     GuardOutputResponse, ListDetectorsRequest, ListDetectorsResponse, RestoreRequest,
     RestoreResponse, check_stream_response, guard_output_request, guard_output_response,
 };
-use super::service::{Service, Timed, fresh_id, message, unwinding};
+use super::service::{Place, Service, Timed, fresh_id, message, unwinding};
 use super::status::ApiError;
 use super::{convert, deadline};
 use crate::guard::OutputGuard;
@@ -29,12 +29,10 @@ pub(super) struct GuardApi(pub(super) Service);
 
 impl GuardApi {
     /// Who opens a stream, and a place for it.
-    fn open_stream(
-        &self,
-        extensions: &Extensions,
-    ) -> Result<(Caller, OwnedSemaphorePermit), ApiError> {
+    fn open_stream(&self, extensions: &Extensions) -> Result<(Caller, Place), ApiError> {
         let caller = caller_as(extensions, CallerRole::Check)?;
-        Ok((caller, self.0.stream_place()?))
+        let place = self.0.stream_place(&caller.tenant)?;
+        Ok((caller, place))
     }
 
     /// One check, from its message to the answer.
@@ -124,9 +122,9 @@ impl GuardService for GuardApi {
         let arrived = Instant::now();
         let parent = traces::parent(request.metadata());
         let work = async {
-            let _permit = self.0.permit()?;
-            let timeout = deadline::timeout(request.metadata())?;
             let caller = caller(request.extensions());
+            let _permit = self.0.permit(&caller.tenant)?;
+            let timeout = deadline::timeout(request.metadata())?;
             let deadline = self.0.deadline(arrived, timeout);
             self.check_message(request.into_inner(), &caller, deadline)
                 .await
@@ -189,7 +187,7 @@ impl GuardService for GuardApi {
         let request = request.into_inner();
         let work = async {
             let tenant = tenant?;
-            let _permit = self.0.permit()?;
+            let _permit = self.0.permit(&tenant)?;
             self.0.restore(&tenant, &request).await
         };
         let restored = Timed::new("portcullis.v1.GuardService/Restore", &parent)
@@ -238,7 +236,7 @@ async fn answer_stream(
                         let (parent, answers) = (parent.clone(), answers.clone());
                         let arrived = Instant::now();
                         tasks.spawn(async move {
-                            let answer = match api.0.permit() {
+                            let answer = match api.0.permit(&caller.tenant) {
                                 Ok(_place) => api.answer(message, &caller, &parent, arrived).await,
                                 Err(error) => answer_to(&message.id, Err(error)),
                             };
@@ -281,7 +279,7 @@ async fn guard_output(
     use guard_output_request::Message as Asked;
     use guard_output_response::Message as Said;
     let guard = service.ready()?;
-    let _permit = service.permit()?;
+    let _permit = service.permit(&tenant)?;
     let say = async |message: Said| {
         let message = GuardOutputResponse {
             message: Some(message),

@@ -22,7 +22,7 @@ use super::status::{ApiError, RATE_LIMITED};
 use crate::guard::{Action, Check, Guard, Limits, OutputCheck, Segment, Verdict};
 use crate::ops::audit::Audit;
 use crate::ops::auth::{Authenticator, Caller};
-use crate::ops::rates::Rates;
+use crate::ops::rates::{self, Exhausted, Rates};
 use crate::ops::traces::{self, Parent};
 
 /// Checks that one request of many texts may become.
@@ -60,6 +60,12 @@ pub(super) struct Rules {
 /// when its caller's credentials count.
 #[derive(Clone)]
 pub(super) struct Service(Arc<State>, Option<SystemTime>);
+
+/// A request's or a stream's place among those of the server, and of its tenant.
+pub(super) struct Place {
+    _one: OwnedSemaphorePermit,
+    _own: Option<rates::Place>,
+}
 
 struct State {
     guard: OnceLock<Guard>,
@@ -166,15 +172,25 @@ impl Service {
     }
 
     /// A place for one request.
-    pub(super) fn permit(&self) -> Result<OwnedSemaphorePermit, ApiError> {
-        let permit = self.0.in_flight.clone().try_acquire_owned();
-        permit.map_err(|_| full("requests", self.0.limits.max_in_flight))
+    pub(super) fn permit(&self, tenant: &Arc<str>) -> Result<Place, ApiError> {
+        let own = self.0.rules.rates.request(tenant).map_err(rate_limited)?;
+        let one = self.0.in_flight.clone().try_acquire_owned();
+        let one = one.map_err(|_| full("requests", self.0.limits.max_in_flight))?;
+        Ok(Place {
+            _one: one,
+            _own: own,
+        })
     }
 
     /// A place for one stream.
-    pub(super) fn stream_place(&self) -> Result<OwnedSemaphorePermit, ApiError> {
-        let place = self.0.streams.clone().try_acquire_owned();
-        place.map_err(|_| full("streams", self.0.limits.max_streams))
+    pub(super) fn stream_place(&self, tenant: &Arc<str>) -> Result<Place, ApiError> {
+        let own = self.0.rules.rates.stream(tenant).map_err(rate_limited)?;
+        let one = self.0.streams.clone().try_acquire_owned();
+        let one = one.map_err(|_| full("streams", self.0.limits.max_streams))?;
+        Ok(Place {
+            _one: one,
+            _own: own,
+        })
     }
 
     /// When a request that allows `timeout`, or says nothing, must be answered.
@@ -197,13 +213,8 @@ impl Service {
         let rules = &self.0.rules;
         let still = rules.auth.expect_still(tenant, self.1);
         still.map_err(refused)?;
-        rules.rates.charge(tenant, checks, bytes).map_err(|error| {
-            metrics::counter!("portcullis_refused_total", "reason" => "rate").increment(1);
-            let mut refused =
-                ApiError::new(Code::ResourceExhausted, RATE_LIMITED, error.to_string());
-            refused.retry_after = Some(error.retry_after);
-            refused
-        })
+        let charged = rules.rates.charge(tenant, checks, bytes);
+        charged.map_err(rate_limited)
     }
 
     /// Counts a verdict on these texts, or on one that was streamed, and puts it on record.
@@ -443,6 +454,14 @@ impl Drop for Timed {
         metrics::histogram!("portcullis_request_seconds", "method" => self.method)
             .record(self.start.elapsed().as_secs_f64());
     }
+}
+
+/// A tenant asks for more than it may.
+fn rate_limited(error: Exhausted) -> ApiError {
+    metrics::counter!("portcullis_refused_total", "reason" => "rate").increment(1);
+    let mut refused = ApiError::new(Code::ResourceExhausted, RATE_LIMITED, error.to_string());
+    refused.retry_after = Some(error.retry_after());
+    refused
 }
 
 /// There is no place for one more.

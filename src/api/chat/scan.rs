@@ -69,7 +69,7 @@ pub(in super::super) async fn scan(
         conversation: None,
         include_scores: false,
     };
-    let _permit = service.permit()?;
+    let _permit = service.permit(&asked.tenant)?;
     let verdicts = service.check_long(check).await?;
     let mut summary = Summary::default();
     for (_, verdict) in &verdicts {

@@ -56,7 +56,10 @@ impl ExternalProcessor for ExtProc {
     ) -> Result<Response<Self::ProcessStream>, Status> {
         let parent = traces::parent(request.metadata());
         let caller = caller_as(request.extensions(), CallerRole::Check);
-        let opened = caller.and_then(|caller| Ok((caller, self.service.stream_place()?)));
+        let opened = caller.and_then(|caller| {
+            let place = self.service.stream_place(&caller.tenant)?;
+            Ok((caller, place))
+        });
         let (caller, place) = opened.map_err(|e| Timed::new(PROCESS, &parent).refuse(e))?;
         let policy = request.metadata().get(crate::api::POLICY);
         let policy = policy.and_then(|v| v.to_str().ok()).unwrap_or_default();

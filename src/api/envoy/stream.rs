@@ -17,7 +17,7 @@ use crate::api::chat::events::{Channel, Event};
 use crate::api::chat::scan::{Asked, is_quick};
 use crate::api::chat::sse::{Events, data};
 use crate::api::chat::{Edit, Format, Passage, Place, Unreadable, apply};
-use crate::api::service::Service;
+use crate::api::service::{self, Service};
 use crate::api::status::ApiError;
 use crate::api::summary::Summary;
 use crate::aside::aside;
@@ -50,7 +50,7 @@ pub(super) struct EventStream<'g> {
     /// Texts that were there at once.
     wholes: u64,
     held: Option<OwnedSemaphorePermit>,
-    _place: OwnedSemaphorePermit,
+    _place: service::Place,
 }
 
 /// An event that may not pass yet.
@@ -121,6 +121,7 @@ impl<'g> EventStream<'g> {
         asked: Asked,
         format: Format,
     ) -> Result<Self, Refusal> {
+        let place = context.service.permit(&asked.tenant);
         Ok(Self {
             service: context.service.clone(),
             guard,
@@ -135,10 +136,7 @@ impl<'g> EventStream<'g> {
             over: HashMap::new(),
             wholes: 0,
             held: None,
-            _place: context
-                .service
-                .permit()
-                .map_err(|e| Refusal::failed(Direction::Response, &e))?,
+            _place: place.map_err(|e| Refusal::failed(Direction::Response, &e))?,
         })
     }
 

@@ -108,7 +108,7 @@ impl Entrance {
                 }
                 false => Bytes::new(),
             };
-            let _permit = self.service.permit()?;
+            let _permit = self.service.permit(&caller.tenant)?;
             handler(Call {
                 service: self.service.clone(),
                 caller,

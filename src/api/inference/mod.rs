@@ -193,9 +193,9 @@ impl GrpcInferenceService for Inference {
         let arrived = Instant::now();
         let parent = traces::parent(request.metadata());
         let work = async {
-            let _permit = self.0.permit()?;
-            let timeout = deadline::timeout(request.metadata())?;
             let caller = caller(request.extensions());
+            let _permit = self.0.permit(&caller.tenant)?;
+            let timeout = deadline::timeout(request.metadata())?;
             expect(&caller, CallerRole::Check)?;
             expect(&caller, CallerRole::Scores)?;
             let tenant = caller.tenant;

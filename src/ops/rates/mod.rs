@@ -1,11 +1,15 @@
-//! How much a tenant may ask for in a while: what keeps one from taking the server from the others, and from
-//! asking a model so much that it can be copied.
+//! How much a tenant may ask for in a while, and at once: what keeps one from taking the server from the others,
+//! and from asking a model so much that it can be copied.
+
+mod places;
 
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+pub use places::Place;
+use places::Places;
 use serde::{Deserialize, Serialize};
 
 /// Charges after which tenants whose accounts are full again are forgotten.
@@ -33,6 +37,10 @@ pub struct Rate {
     /// Seconds of either that may be used at once.
     #[serde(default = "ten")]
     pub burst_s: NonZeroU32,
+    /// Requests under way at once; any number where none is given.
+    pub max_in_flight: Option<NonZeroU32>,
+    /// Open streams at once; any number where none is given.
+    pub max_streams: Option<NonZeroU32>,
 }
 
 fn ten() -> NonZeroU32 {
@@ -49,19 +57,48 @@ pub struct Rates {
 
 /// A tenant that has used up what it may ask for.
 #[derive(Debug, thiserror::Error)]
-#[error("{tenant} has used up its {limit} {what} a second")]
-pub struct Exhausted {
-    tenant: Arc<str>,
-    limit: NonZeroU32,
-    what: &'static str,
-    /// When there is enough again.
-    pub retry_after: Duration,
+pub enum Exhausted {
+    /// In a while.
+    #[error("{tenant} has used up its {limit} {what} a second")]
+    Rate {
+        /// Who.
+        tenant: Arc<str>,
+        /// How much a second.
+        limit: NonZeroU32,
+        /// Of what.
+        what: &'static str,
+        /// When there is enough again.
+        retry_after: Duration,
+    },
+    /// At once.
+    #[error("{tenant} has {limit} {what} open, as many as it may have at once")]
+    Places {
+        /// Who.
+        tenant: Arc<str>,
+        /// How many.
+        limit: NonZeroU32,
+        /// Of what.
+        what: &'static str,
+    },
+}
+
+impl Exhausted {
+    /// When to come again.
+    #[must_use]
+    pub fn retry_after(&self) -> Duration {
+        match self {
+            Self::Rate { retry_after, .. } => *retry_after,
+            Self::Places { .. } => Duration::from_millis(100),
+        }
+    }
 }
 
 #[derive(Debug)]
 struct Kind {
     checks: Option<Accounts>,
     bytes: Option<Accounts>,
+    in_flight: Option<Arc<Places>>,
+    streams: Option<Arc<Places>>,
 }
 
 /// The accounts of one kind: each fills up by `limit` a second, up to `burst`, and may be overdrawn by one
@@ -106,7 +143,7 @@ impl Rates {
     ///
     /// Where there is not enough of either; then nothing is taken.
     pub fn charge(&self, tenant: &Arc<str>, checks: u32, bytes: usize) -> Result<(), Exhausted> {
-        let Some(kind) = self.tenants.get(&**tenant).or(self.default.as_ref()) else {
+        let Some(kind) = self.of(tenant) else {
             return Ok(());
         };
         let now = Instant::now();
@@ -125,6 +162,30 @@ impl Rates {
         }
         Ok(())
     }
+
+    /// One of the requests that the tenant may have under way; none where it may have any number.
+    ///
+    /// # Errors
+    ///
+    /// Where it has as many.
+    pub fn request(&self, tenant: &Arc<str>) -> Result<Option<Place>, Exhausted> {
+        let places = self.of(tenant).and_then(|kind| kind.in_flight.as_ref());
+        places.map(|places| places.take(tenant)).transpose()
+    }
+
+    /// One of the streams that the tenant may have open; none where it may have any number.
+    ///
+    /// # Errors
+    ///
+    /// Where it has as many.
+    pub fn stream(&self, tenant: &Arc<str>) -> Result<Option<Place>, Exhausted> {
+        let places = self.of(tenant).and_then(|kind| kind.streams.as_ref());
+        places.map(|places| places.take(tenant)).transpose()
+    }
+
+    fn of(&self, tenant: &str) -> Option<&Kind> {
+        self.tenants.get(tenant).or(self.default.as_ref())
+    }
 }
 
 impl Kind {
@@ -140,6 +201,8 @@ impl Kind {
         Self {
             checks: accounts("checks", rate.checks_per_second),
             bytes: accounts("bytes of text", rate.bytes_per_second),
+            in_flight: rate.max_in_flight.map(|most| Places::new("requests", most)),
+            streams: rate.max_streams.map(|most| Places::new("streams", most)),
         }
     }
 }
@@ -162,7 +225,7 @@ impl Accounts {
         let left = balance.by(now, limit).min(self.burst);
         let needed = amount.min(self.burst);
         if left < needed {
-            return Err(Exhausted {
+            return Err(Exhausted::Rate {
                 tenant: tenant.clone(),
                 limit: self.limit,
                 what: self.what,
@@ -207,7 +270,7 @@ mod tests {
         }
         let refused = rates.charge(&a, 1, 10).unwrap_err();
         assert_eq!(refused.to_string(), "a has used up its 1 checks a second");
-        let again = refused.retry_after.as_secs_f64();
+        let again = refused.retry_after().as_secs_f64();
         assert!(again > 0.5 && again <= 1.0, "{again}");
         rates.charge(&b, 1, 10).unwrap();
     }
@@ -232,7 +295,7 @@ mod tests {
             let now = start + Duration::from_secs_f64(seconds);
             accounts
                 .charge(&tenant, amount, now)
-                .map_err(|e| e.retry_after.as_secs_f64())
+                .map_err(|e| e.retry_after().as_secs_f64())
         };
         assert_eq!(
             charge(1000.0, 0.0),
